@@ -9,11 +9,11 @@
 //! | [`confine`] | programs that can write nothing but their own folders |
 //! | [`discover`] | databases and clusters found by looking, for a first plan |
 //! | `inherited` | what every program has of this process's environment |
-//! | [`mariadb`] | reading a MariaDB server |
+//! | [`mariadb`] | reading a MariaDB server, and rehearsing its dumps |
 //! | [`metrics`] | how plans stand, as numbers for Prometheus |
 //! | [`notify`] | telling people and machines how a run went |
 //! | [`past`] | how runs on this host went: journals, and the state folder they are in |
-//! | [`postgres`] | reading a Postgres cluster, by the tool that the plan names |
+//! | [`postgres`] | a Postgres cluster: read and put back by the tool that the plan names, its log archived, rehearsed |
 //! | [`preflight`] | whether the world is as a plan needs it |
 //! | [`programs`] | programs that are started, and what they are given |
 //! | [`rehearse`] | restores into a scratch folder, to see that they would work |
@@ -23,8 +23,8 @@
 //! | [`stamped`] | files written for others, not over what people changed |
 //! | [`starter`] | systemd and cron, told what to start |
 //! | [`store`] | where artefacts go: the trait, and the folder store |
+//! | [`status`] | how plans stand: ages, what comes next, promises |
 //! | `trace` | a run as a trace of OpenTelemetry |
-//! | [`wal`] | archives of the write-ahead log |
 
 pub use backplan_archive::{artefact, cipher, extract, scan};
 pub use backplan_host::{control, load, machine, middle, moment, places, text, threads, tree};
@@ -49,9 +49,9 @@ pub mod scratch;
 pub mod source;
 pub mod stamped;
 pub mod starter;
+pub mod status;
 pub mod store;
 mod tls;
 #[cfg(any(feature = "otlp", test))]
 pub mod trace;
-pub mod wal;
 mod yaml;

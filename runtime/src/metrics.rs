@@ -12,8 +12,8 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 use rustix::fs::OFlags;
 
-use crate::backups::last::RunOutcome;
-use crate::backups::status::{Status, Verdict};
+use crate::status::last::RunOutcome;
+use crate::status::{Status, Verdict};
 
 /// A family of metrics, all of them gauges.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

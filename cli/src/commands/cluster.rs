@@ -8,22 +8,24 @@ use std::time::Duration;
 
 use backplan_compiler::model::{Model, Postgres, Store, StoreId, Wal};
 use backplan_runtime::backups::BackupsError;
-use backplan_runtime::backups::cluster::{self, ClusterError, ClusterOutcome, ClusterWish, MadeBy, Meant};
-use backplan_runtime::backups::launch::{Starting, Then};
-use backplan_runtime::backups::log;
-use backplan_runtime::backups::probackup;
-use backplan_runtime::backups::repositories::reachable;
 use backplan_runtime::backups::shelf::Shelves;
-use backplan_runtime::backups::tool;
 use backplan_runtime::catalog::runs::Choice;
 use backplan_runtime::control::Control;
 use backplan_runtime::machine::host_name;
 use backplan_runtime::postgres::recovery::{Action, Point, Recovery, command_word};
+use backplan_runtime::postgres::restore::cluster::{
+    self, ClusterError, ClusterOutcome, ClusterWish, MadeBy, Meant,
+};
+use backplan_runtime::postgres::restore::launch::{Starting, Then};
+use backplan_runtime::postgres::restore::log;
+use backplan_runtime::postgres::restore::probackup;
+use backplan_runtime::postgres::restore::repositories::reachable;
+use backplan_runtime::postgres::restore::tool;
 use backplan_runtime::postgres::server::ServerError;
+use backplan_runtime::postgres::wal::WalError;
+use backplan_runtime::postgres::wal::archive::{self, Access, Archive};
 use backplan_runtime::programs::environment;
 use backplan_runtime::programs::secrets::Secrets;
-use backplan_runtime::wal::WalError;
-use backplan_runtime::wal::archive::{self, Access, Archive};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 

@@ -5,7 +5,6 @@ use std::path::Path;
 
 use backplan_compiler::lower::{level_word, zone};
 use backplan_compiler::model::Model;
-use backplan_runtime::backups::last::{Made, outcome};
 use backplan_runtime::backups::shelf::Shelves;
 use backplan_runtime::catalog::ids::RunId;
 use backplan_runtime::catalog::manifest::{Manifest, SourceStatus};
@@ -15,6 +14,7 @@ use backplan_runtime::metrics;
 use backplan_runtime::past::state;
 use backplan_runtime::run::prune::{StoresRequest, preview};
 use backplan_runtime::run::timeline;
+use backplan_runtime::status::last::{Made, outcome};
 use jiff::Timestamp;
 
 use super::fleet::{each, files_of, jobs, worst};

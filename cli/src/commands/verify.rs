@@ -4,9 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use backplan_runtime::artefact::Depth;
 use backplan_runtime::backups::check::{Checked, check, tell_of_damaged_bases};
-use backplan_runtime::backups::log::check::{CheckedLog, Extent, check as check_log};
-use backplan_runtime::backups::log::{self};
-use backplan_runtime::backups::repositories::{self, Access, CheckedRepository};
 use backplan_runtime::backups::shelf::{Shelf, Shelves};
 use backplan_runtime::catalog::ids::RunId;
 use backplan_runtime::catalog::manifest::Manifest;
@@ -14,8 +11,11 @@ use backplan_runtime::catalog::runs::Choice;
 use backplan_runtime::control::{Control, Stopped};
 use backplan_runtime::machine::host_name;
 use backplan_runtime::past::state;
+use backplan_runtime::postgres::restore::log::check::{CheckedLog, Extent, check as check_log};
+use backplan_runtime::postgres::restore::log::{self};
+use backplan_runtime::postgres::restore::repositories::{self, Access, CheckedRepository};
+use backplan_runtime::postgres::wal::expiry::Base;
 use backplan_runtime::scratch::{self, Places};
-use backplan_runtime::wal::expiry::Base;
 
 use super::fleet;
 use super::plan::ready;

@@ -7,15 +7,15 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use backplan_compiler::model::{Model, Source, Store, Wal};
+use backplan_runtime::postgres::wal::archive::{self, Access, Archive};
+use backplan_runtime::postgres::wal::cluster::{ClusterId, NoSegment};
+use backplan_runtime::postgres::wal::fetch::{Stock, fetch, fetch_ahead, wants_more};
+use backplan_runtime::postgres::wal::name::WalName;
+use backplan_runtime::postgres::wal::push::{PushRequest, has, push};
+use backplan_runtime::postgres::wal::rival::{Pushing, refuse_copy};
+use backplan_runtime::postgres::wal::{WalError, waiting};
 use backplan_runtime::store::{Patience, address};
 use backplan_runtime::threads::on_each;
-use backplan_runtime::wal::archive::{self, Access, Archive};
-use backplan_runtime::wal::cluster::{ClusterId, NoSegment};
-use backplan_runtime::wal::fetch::{Stock, fetch, fetch_ahead, wants_more};
-use backplan_runtime::wal::name::WalName;
-use backplan_runtime::wal::push::{PushRequest, has, push};
-use backplan_runtime::wal::rival::{Pushing, refuse_copy};
-use backplan_runtime::wal::{WalError, waiting};
 use jiff::Timestamp;
 
 use super::identities;
@@ -272,7 +272,7 @@ fn init(args: &InitArgs, global: &Global, console: &mut Console) -> Result<Statu
             let missing = format!("store `{}`: `{}` is not there", store.name, folder.display());
             return Err(Failure::new(missing).help("mount it, or make the folder that it is to be in"));
         }
-        let made = backplan_runtime::wal::init(&model, declared.source, store, &Access::default())
+        let made = backplan_runtime::postgres::wal::init(&model, declared.source, store, &Access::default())
             .map_err(|error| failure(&error))?;
         let place = archive::place(store, &model.name, &declared.source.name);
         let what = if made { "made" } else { "there already" };

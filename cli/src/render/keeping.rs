@@ -2,14 +2,14 @@
 
 use std::fmt::Write;
 
-use backplan_runtime::backups::log::LogStanding;
-use backplan_runtime::backups::status::{
-    ArchiveNext, KeyStanding, Promise, RehearsalStanding, SourceStanding, Status, Verdict, span,
-};
 use backplan_runtime::catalog::prune::PrunedRun;
 use backplan_runtime::moment::{exactly, shown};
 use backplan_runtime::past::history::{End, PastRun};
+use backplan_runtime::postgres::restore::log::LogStanding;
 use backplan_runtime::run::prune::StorePrune;
+use backplan_runtime::status::{
+    ArchiveNext, KeyStanding, Promise, RehearsalStanding, SourceStanding, Status, Verdict, span,
+};
 use jiff::Timestamp;
 
 use super::paint::Paint;

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use backplan_runtime::backups::rehearsed::{CheckVerdict, Rehearsal};
-use backplan_runtime::backups::status::span;
+use backplan_runtime::status::span;
 
 use super::paint::Paint;
 use super::text::harmless;

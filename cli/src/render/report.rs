@@ -11,10 +11,10 @@ use std::path::Path;
 use backplan_compiler::count::plural;
 use backplan_compiler::model::Level;
 use backplan_compiler::page::{self, escaped};
-use backplan_runtime::backups::last::{Made, RunOutcome};
-use backplan_runtime::backups::status::{Status as Standing, span};
 use backplan_runtime::moment::shown;
 use backplan_runtime::run::timeline::Timeline;
+use backplan_runtime::status::last::{Made, RunOutcome};
+use backplan_runtime::status::{Status as Standing, span};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 

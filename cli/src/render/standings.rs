@@ -3,9 +3,9 @@
 use std::fmt::Write;
 
 use backplan_compiler::count::plural;
-use backplan_runtime::backups::status::{Status as Standing, Verdict, span};
 use backplan_runtime::load::display;
 use backplan_runtime::moment::shown;
+use backplan_runtime::status::{Status as Standing, Verdict, span};
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::json;

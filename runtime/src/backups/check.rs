@@ -220,7 +220,7 @@ fn base_damage(base: BrokenBase) -> Damage {
 }
 
 /// Damage of no part in particular.
-pub(super) fn whole_damage(what: String) -> Damage {
+pub(crate) fn whole_damage(what: String) -> Damage {
     Damage {
         what,
         base: None,

@@ -11,46 +11,28 @@
 //! | [`paths`] | what somebody means by a path |
 //! | [`outlook`] | what a change of the plan does to the backups that exist |
 //! | [`restore`] | a restore as a value: made, shown, carried out |
-//! | [`last`] | what the last run came to, in numbers |
-//! | [`status`] | how a plan stands: ages, what comes next, promises |
-//! | `losses` | sources that shrank, runs that are gone, or not this machine's |
 //! | `strays` | artefacts that no manifest names |
 //! | [`check`] | verifying artefacts where they lie |
-//! | [`window`] | from which backup a cluster recovers to a point |
-//! | [`cluster`] | a database cluster put back, and started where wanted |
-//! | `combine` | incremental base backups made one cluster |
 //! | [`compare`] | which files changed between two runs |
 //! | [`why`] | whether a path is backed up, and by which rule |
 
 mod ahead;
 pub mod chain;
 pub mod check;
-pub mod cluster;
-mod combine;
 pub mod compare;
 mod copies;
 pub mod deciding;
-pub mod last;
-pub mod launch;
-pub mod log;
-mod losses;
 mod opened;
 pub mod outlook;
-pub mod outside;
 pub mod paths;
-pub mod probackup;
 pub mod rehearsed;
-pub mod repositories;
 pub mod resting;
 pub mod restore;
 mod sealed;
 pub mod shelf;
-pub mod status;
 mod strays;
-pub mod tool;
 pub mod unfinished;
 pub mod why;
-pub mod window;
 
 use std::path::PathBuf;
 

@@ -421,7 +421,7 @@ fn files_of(
     Ok(found)
 }
 
-pub(super) fn must_be_empty(folder: &Path) -> Result<(), BackupsError> {
+pub(crate) fn must_be_empty(folder: &Path) -> Result<(), BackupsError> {
     let mut entries = match std::fs::read_dir(folder) {
         Ok(entries) => entries,
         Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(()),

@@ -84,7 +84,7 @@ impl Unfinished {
     }
 
     /// The same in a folder that is held.
-    pub(super) fn leave_in(&self, mark: Mark, folder: &Path) -> Result<Mark, BackupsError> {
+    pub(crate) fn leave_in(&self, mark: Mark, folder: &Path) -> Result<Mark, BackupsError> {
         self.write(mark).map_err(|cause| BackupsError::Target { path: folder.to_path_buf(), cause })
     }
 
@@ -129,7 +129,7 @@ impl Held {
 }
 
 /// The folder of a restore that has not ended: no other may work there.
-pub(super) struct Mark {
+pub(crate) struct Mark {
     held: Held,
     /// There is a mark, so that it can be gone on with.
     is_left: bool,
@@ -140,7 +140,7 @@ impl Mark {
     ///
     /// # Errors
     /// When the mark cannot be removed durably.
-    pub(super) fn lift(self) -> io::Result<()> {
+    pub(crate) fn lift(self) -> io::Result<()> {
         if self.is_left {
             unlinkat(&self.held.folder, NAME, AtFlags::empty())?;
             self.sync()?;
@@ -157,7 +157,7 @@ impl Mark {
 ///
 /// # Errors
 /// [`BackupsError::AtWork`]; else the system's, as [`BackupsError::Target`].
-pub(super) fn hold(folder: &Path) -> Result<Mark, BackupsError> {
+pub(crate) fn hold(folder: &Path) -> Result<Mark, BackupsError> {
     let held = openat::folder(folder).and_then(Held::take);
     let held = held.map_err(|cause| BackupsError::Target { path: folder.to_path_buf(), cause })?;
     let held = held.ok_or_else(|| BackupsError::AtWork(folder.to_path_buf()))?;

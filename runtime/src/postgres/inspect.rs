@@ -14,10 +14,10 @@ use super::repository::Repository;
 use super::{DriverError, tools};
 use crate::confine::Bounds;
 use crate::control::Control;
+use crate::postgres::wal::lsn::Lsn;
+use crate::postgres::wal::name::{Segment, WalName};
+use crate::postgres::wal::survey::segment_bytes;
 use crate::programs::process::{self, Program, Tell};
-use crate::wal::lsn::Lsn;
-use crate::wal::name::{Segment, WalName};
-use crate::wal::survey::segment_bytes;
 
 /// Names that are kept of the files that something is wrong with; the others are counted.
 const KEPT: usize = 10_000;

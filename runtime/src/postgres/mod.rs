@@ -8,8 +8,8 @@
 //! | [`pgbackrest`] | `pgbackrest` | all | its repository, which lives on between runs |
 //! | [`probackup`] | `pg_probackup` | full, incremental | its catalogue, which lives on while there are incrementals |
 //!
-//! A cluster that was restored is told how far to recover by [`recovery`], and started by [`server`] with the settings of
-//! [`harmless`].
+//! The way back is in [`restore`]: a cluster that was put back is told how far to recover by [`recovery`], and started by [`server`]
+//! with the settings of [`harmless`]. It is tried out in `rehearse`. The archive of the write-ahead log is [`wal`].
 //!
 //! A tool is started as the account of `run_as`, as the leader of a process group of its own; what it says goes to the
 //! run's output, and its last words into the error.
@@ -28,11 +28,14 @@ pub mod probe;
 mod reader;
 pub mod recovery;
 mod refusal;
+pub(crate) mod rehearse;
 pub mod repository;
+pub mod restore;
 pub mod server;
 pub mod stream;
 pub mod tools;
 pub mod unread;
+pub mod wal;
 mod warned;
 
 use std::io;

@@ -20,8 +20,8 @@ use super::recovery::{command_word, quote};
 use super::repository::{KEY_FILE, Repository};
 use super::{Abilities, Backup, Driver, DriverError, Job, text, tools};
 use crate::catalog::labels::Labels;
+use crate::postgres::wal::name::WalName;
 use crate::programs::process::{self, ProcessError, Program};
-use crate::wal::name::WalName;
 
 /// The file that `archive_command` names.
 pub const CONFIG: &str = "pgbackrest.conf";

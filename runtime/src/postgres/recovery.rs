@@ -13,7 +13,7 @@ use rustix::fs::{AtFlags, Mode, OFlags, unlinkat};
 use rustix::io::Errno;
 
 use crate::openat;
-use crate::wal::lsn::Lsn;
+use crate::postgres::wal::lsn::Lsn;
 
 /// Bytes of a restore point's name at the most (`MAXFNAMELEN` of Postgres, with its closing zero).
 const NAME_BYTES: usize = 63;

@@ -25,8 +25,8 @@ use crate::confine::{self, ConfineError, Confined, Confinement, Cover, HeldBy};
 use crate::control::{Control, Stopped};
 use crate::keeper;
 use crate::places::folder;
+use crate::postgres::wal::lsn::Lsn;
 use crate::programs::process::{self, ProcessError, Program, Tell};
-use crate::wal::lsn::Lsn;
 
 /// Between two looks at a server that recovers.
 const TICK: Duration = Duration::from_millis(100);

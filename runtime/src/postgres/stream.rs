@@ -16,9 +16,9 @@ use tar::{EntryType, Header};
 use super::basebackup::{MANIFEST, from_backup_label, from_manifest};
 use crate::artefact::{Fed, Feed};
 use crate::catalog::labels::Labels;
+use crate::postgres::wal::lsn::Lsn;
 use crate::programs::process::Running;
 use crate::tree::is_path;
-use crate::wal::lsn::Lsn;
 
 const BLOCK: usize = 512;
 const LABEL: &str = "backup_label";

@@ -15,9 +15,7 @@ use backplan_compiler::sources::Place;
 use jiff::Timestamp;
 use rustix::fs::{Access, access, statvfs};
 
-use crate::backups::repositories;
 use crate::backups::shelf::Shelves;
-use crate::backups::status;
 use crate::catalog::fitness::Asker;
 use crate::catalog::host::HostState;
 use crate::catalog::layout::Layout;
@@ -26,6 +24,7 @@ use crate::catalog::mounted;
 use crate::control::Control;
 use crate::machine::host_name;
 use crate::places::world;
+use crate::postgres::restore::repositories;
 use crate::programs::secrets::Secrets;
 use crate::run::staging::{MOVE_AWAY, Staging, StagingError, Surroundings, told_of_strangers};
 use crate::run::wal;
@@ -33,6 +32,7 @@ use crate::scan::link::{self, Link};
 use crate::scratch::{self, Places};
 use crate::source::look::{Look, nearest};
 use crate::source::reader;
+use crate::status;
 use crate::store::{self, StoreErrorKind};
 
 /// What is held against the world.

@@ -17,7 +17,7 @@ use crate::catalog::runs::Choice;
 use crate::text::printable;
 
 /// Restores the source and looks at it.
-pub(super) fn play(stage: &mut Stage<'_>, is_database: bool) -> Result<(), RehearseError> {
+pub(crate) fn play(stage: &mut Stage<'_>, is_database: bool) -> Result<(), RehearseError> {
     let data = stage.folder.join("data");
     private(&data)?;
     if !restore(stage, &data)? {
@@ -46,7 +46,7 @@ pub(super) fn play(stage: &mut Stage<'_>, is_database: bool) -> Result<(), Rehea
 }
 
 /// Restores into `data`; whether all came back.
-pub(super) fn restore(stage: &mut Stage<'_>, data: &Path) -> Result<bool, RehearseError> {
+pub(crate) fn restore(stage: &mut Stage<'_>, data: &Path) -> Result<bool, RehearseError> {
     let begun = Instant::now();
     let wish = RestoreWish::of(&stage.wish.source, data);
     let held = stage.shelves.held(&Choice::Id(stage.run.to_string()), None)?;

@@ -3,19 +3,13 @@
 //! | module | holds |
 //! |---|---|
 //! | `files` | sources that come back as files, SQLite databases among them |
-//! | `cluster` | data directories of Postgres |
-//! | `dump` | dumps of Postgres, loaded into a new cluster |
-//! | `mariadb` | dumps of MariaDB, loaded into a new server |
 //! | [`wish`] | what a plan asks for |
-//! | `server` | what is asked of a cluster that runs again |
+//!
+//! Servers are rehearsed in their own folders, [`crate::postgres::rehearse`] and [`crate::mariadb`].
 //!
 //! Only the stores are read, never the source: what is proven is what a disaster would leave.
 
-mod cluster;
-mod dump;
-mod files;
-mod mariadb;
-mod server;
+pub(crate) mod files;
 pub mod wish;
 
 use std::collections::BTreeMap;
@@ -29,21 +23,22 @@ use backplan_compiler::value::Hidden;
 use jiff::Timestamp;
 
 use crate::backups::BackupsError;
-use crate::backups::cluster::ClusterError;
 use crate::backups::rehearsed::{self, Check, CheckVerdict, Rehearsal};
 use crate::backups::shelf::Shelves;
 use crate::catalog::ids::RunId;
 use crate::catalog::labels::Labels;
 use crate::catalog::manifest::{Manifest, SourceRecord};
 use crate::control::{Control, Stopped};
+use crate::postgres::rehearse::{cluster, dump};
 use crate::postgres::repository::Repository;
+use crate::postgres::restore::cluster::ClusterError;
+use crate::postgres::wal::archive::Archive;
 use crate::programs::process::{self, ProcessError, Program, Tell};
 use crate::programs::secrets::Secrets;
 use crate::scratch::{self, Scratch, ScratchError};
-use crate::wal::archive::Archive;
 
 /// How long a restored cluster may recover.
-const PATIENCE: Duration = Duration::from_secs(24 * 3600);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(24 * 3600);
 
 /// A program that is run on what was restored, filled in.
 #[derive(Debug, Clone)]
@@ -227,7 +222,7 @@ const WAYS: &[Way] = &[
         play: |stage| cluster::play(stage, cluster::out_of_catalogue),
     },
     Way { kind: "postgres", driver: Some("dump"), word: "dump", play: dump::play },
-    Way { kind: "mariadb", driver: Some("dump"), word: "mariadb", play: mariadb::play },
+    Way { kind: "mariadb", driver: Some("dump"), word: "mariadb", play: crate::mariadb::rehearse::play },
     Way { kind: "sqlite", driver: None, word: "sqlite", play: |stage| files::play(stage, true) },
 ];
 
@@ -249,34 +244,34 @@ fn way(manifest: &Manifest, source: &str) -> Result<&'static Way, RehearseError>
 }
 
 /// A rehearsal at work.
-struct Stage<'a> {
-    shelves: &'a Shelves,
-    run: RunId,
-    folder: PathBuf,
+pub(crate) struct Stage<'a> {
+    pub(crate) shelves: &'a Shelves,
+    pub(crate) run: RunId,
+    pub(crate) folder: PathBuf,
     /// For a server's socket, where the path of one in the folder would be too long.
-    spare: PathBuf,
-    wish: RehearsalWish,
+    pub(crate) spare: PathBuf,
+    pub(crate) wish: RehearsalWish,
     /// Whether its log comes over a network.
-    is_far: bool,
-    checks: Vec<Check>,
-    begun: Instant,
+    pub(crate) is_far: bool,
+    pub(crate) checks: Vec<Check>,
+    pub(crate) begun: Instant,
     /// From the beginning until the data could be used.
-    usable: Option<Duration>,
-    now: Timestamp,
-    control: &'a Control,
-    tell: &'a Tell,
+    pub(crate) usable: Option<Duration>,
+    pub(crate) now: Timestamp,
+    pub(crate) control: &'a Control,
+    pub(crate) tell: &'a Tell,
 }
 
 impl Stage<'_> {
     /// What the stores say of the backup that is rehearsed.
-    fn labels(&self) -> impl Iterator<Item = &Labels> {
+    pub(crate) fn labels(&self) -> impl Iterator<Item = &Labels> {
         let runs = self.shelves.shelves.iter().flat_map(|shelf| shelf.catalog.runs());
         let records = runs.filter(|run| run.run == self.run).flat_map(|run| &run.sources);
         records.filter(|record| record.name == self.wish.source).map(SourceRecord::labels)
     }
 
     /// Notes how a check ended.
-    fn note(&mut self, what: &str, begun: Instant, verdict: CheckVerdict, detail: Option<String>) {
+    pub(crate) fn note(&mut self, what: &str, begun: Instant, verdict: CheckVerdict, detail: Option<String>) {
         let took_ms = millis(begun.elapsed());
         // It is written into the stores.
         let detail = detail.map(|text| self.wish.secrets.redact(&text));
@@ -284,17 +279,17 @@ impl Stage<'_> {
     }
 
     /// From here on the restored data could be worked with.
-    fn is_usable(&mut self) {
+    pub(crate) fn is_usable(&mut self) {
         self.usable = Some(self.begun.elapsed());
     }
 
     /// Refuses to fill the disk.
-    fn has_room(&self, needed: u64) -> Result<(), RehearseError> {
+    pub(crate) fn has_room(&self, needed: u64) -> Result<(), RehearseError> {
         Ok(scratch::has_room(&self.folder, needed)?)
     }
 
     /// Runs the plan's own programs on what was restored.
-    fn commands(&mut self, data: &Path, env: &[(String, String)]) -> Result<(), RehearseError> {
+    pub(crate) fn commands(&mut self, data: &Path, env: &[(String, String)]) -> Result<(), RehearseError> {
         let (tell, secrets) = (Arc::clone(self.tell), self.wish.secrets.clone());
         let tell: Tell = Arc::new(move |line| tell(&secrets.redact(line)));
         for Asked { argv, env: given } in self.wish.commands.clone() {
@@ -316,7 +311,7 @@ impl Stage<'_> {
         Ok(())
     }
 
-    fn ended(&self, kind: &str) -> Rehearsal {
+    pub(crate) fn ended(&self, kind: &str) -> Rehearsal {
         let is_restored = self.usable.is_some();
         let passed = is_restored && self.checks.iter().all(|check| check.verdict != CheckVerdict::Failed);
         Rehearsal {
@@ -339,13 +334,13 @@ fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
-fn failed(path: &Path) -> impl FnOnce(io::Error) -> RehearseError + use<> {
+pub(crate) fn failed(path: &Path) -> impl FnOnce(io::Error) -> RehearseError + use<> {
     let path = path.to_path_buf();
     move |cause| RehearseError::File { path, cause }
 }
 
 /// The words for an answer that is not one true value.
-fn other_answer(columns: usize, rows: &[String]) -> String {
+pub(crate) fn other_answer(columns: usize, rows: &[String]) -> String {
     match (columns, rows) {
         (_, []) => "it answered no row, and not one true value".to_owned(),
         (1, [value]) => format!("it answered `{value}`, not true"),
@@ -354,18 +349,18 @@ fn other_answer(columns: usize, rows: &[String]) -> String {
     }
 }
 
-fn silent() -> Tell {
+pub(crate) fn silent() -> Tell {
     Arc::new(|_| {})
 }
 
 /// Makes a folder for the restored data: nobody else looks into it.
-fn private(path: &Path) -> Result<(), RehearseError> {
+pub(crate) fn private(path: &Path) -> Result<(), RehearseError> {
     use std::os::unix::fs::DirBuilderExt;
     fs::DirBuilder::new().mode(0o700).create(path).map_err(failed(path))
 }
 
 /// What a restore's error means: trouble of this machine, or of the backup.
-fn of_restore(error: ClusterError) -> Result<String, RehearseError> {
+pub(crate) fn of_restore(error: ClusterError) -> Result<String, RehearseError> {
     match error {
         ClusterError::Stopped(stopped) => Err(stopped.into()),
         ClusterError::NoServer(version) => Err(RehearseError::NoServer(version)),

@@ -8,13 +8,13 @@ use backplan_compiler::model::{Model, SourceId};
 use backplan_compiler::value::Text;
 
 use super::{Asked, RehearsalWish};
-use crate::backups::{log, repositories};
 use crate::cipher::{Keyring, NoOne};
 use crate::postgres::recovery::command_word;
+use crate::postgres::restore::{log, repositories};
+use crate::postgres::wal::archive::Access;
 use crate::programs::environment;
 use crate::programs::secrets::{SecretError, Secrets};
 use crate::scratch::Places;
-use crate::wal::archive::Access;
 
 impl RehearsalWish {
     /// A rehearsal that asks nothing but whether the source comes back.

@@ -3,9 +3,9 @@
 use backplan_compiler::model::{Model, Source, StoreId};
 
 use crate::control::Control;
+use crate::postgres::wal::archive::{Access, Archive};
+use crate::postgres::wal::{self, WalError, bring};
 use crate::programs::secrets::Secrets;
-use crate::wal::archive::{Access, Archive};
-use crate::wal::{self, WalError, bring};
 
 /// How a run reaches the archives of a `wal` block.
 pub(super) fn access(model: &Model, at: usize, secrets: &Secrets) -> Access {

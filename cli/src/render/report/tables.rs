@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use backplan_compiler::count::plural;
 use backplan_compiler::page::escaped;
-use backplan_runtime::backups::last::RunOutcome;
-use backplan_runtime::backups::status::{Status as Standing, span};
 use backplan_runtime::moment::shown;
 use backplan_runtime::past::history::End;
+use backplan_runtime::status::last::RunOutcome;
+use backplan_runtime::status::{Status as Standing, span};
 use jiff::Timestamp;
 
 use super::{Past, Run, span_of};

@@ -5,10 +5,10 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use backplan_compiler::page::escaped;
-use backplan_runtime::backups::last::RunOutcome;
 use backplan_runtime::moment::shown;
 use backplan_runtime::past::journal::How;
 use backplan_runtime::run::timeline::{TimedStep, Timeline};
+use backplan_runtime::status::last::RunOutcome;
 
 use super::span_of;
 use super::tables::outcome;

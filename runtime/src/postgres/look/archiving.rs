@@ -13,10 +13,10 @@ use crate::places::account;
 use crate::postgres::pgbackrest::{CONFIG, archive_line};
 use crate::postgres::probe::Facts;
 use crate::postgres::recovery::{command_word, quote};
+use crate::postgres::wal::archive;
+use crate::postgres::wal::name::{Segment, WalName};
 use crate::programs::process::{self, Program, Tell};
 use crate::source::look::Look;
-use crate::wal::archive;
-use crate::wal::name::{Segment, WalName};
 
 /// How long a program may take to say its version.
 const LIMIT: Duration = Duration::from_secs(20);

@@ -7,7 +7,7 @@ use super::{Listed, Tool, listed, mend_of_another};
 use crate::catalog::labels::Labels;
 use crate::postgres::DriverError;
 use crate::postgres::apart::{Apart, MARK};
-use crate::wal::name::Segment;
+use crate::postgres::wal::name::Segment;
 
 impl Tool<'_> {
     /// What the backup of this run is to bear.

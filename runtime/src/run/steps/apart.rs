@@ -104,7 +104,7 @@ impl Own<'_> {
             });
         };
         let folder = root.join(repository(&model.name, &self.source.name));
-        crate::wal::archive::make_passages(root, &folder)
+        crate::postgres::wal::archive::make_passages(root, &folder)
             .map_err(|cause| Failure::of(&cause, format!("`{}`: {cause}", folder.display())))?;
         Ok(folder)
     }

@@ -9,13 +9,13 @@ use super::{Ahead, Doing, Failure, Performed, Scene, Sight, StepPlan, done};
 use crate::catalog::ids::RunId;
 use crate::catalog::prune::refusals;
 use crate::control::Control;
+use crate::postgres::wal::archive::{Archive, place};
+use crate::postgres::wal::expiry::{Base, Expired, expired};
+use crate::postgres::wal::held::HeldFile;
+use crate::postgres::wal::name::WalName;
+use crate::postgres::wal::survey::Survey;
+use crate::postgres::wal::{self, WalError, bring};
 use crate::run::wal::{access, no_archive, opened, others};
-use crate::wal::archive::{Archive, place};
-use crate::wal::expiry::{Base, Expired, expired};
-use crate::wal::held::HeldFile;
-use crate::wal::name::WalName;
-use crate::wal::survey::Survey;
-use crate::wal::{self, WalError, bring};
 
 /// An archive of a log that the run sees to, by the place of its `wal` in the model.
 pub(crate) struct OpenPlan<'a> {
