@@ -112,7 +112,7 @@ fn the_root_of_a_file_system_is_not_cleared_nor_one_mounted_inside() {
 }
 
 #[test]
-fn two_plans_with_one_staging_do_not_run_at_once() {
+fn of_two_plans_with_one_staging_the_second_waits_for_the_first() {
     let slow = staged("staging", "").replace(
         "source site: files {\n  paths = [\"site\"]",
         "source site: command {\n  run = [\"sh\", \"-c\", \"touch reading; sleep 300\"]\n  as = \"x\"",
@@ -123,9 +123,20 @@ fn two_plans_with_one_staging_do_not_run_at_once() {
     symlink("staging", scenario.path("link")).unwrap();
     let running = scenario.next_day().start(["run", "p.plan"]);
     wait_for("the reading", || scenario.path("reading").exists());
-    scenario.plan(["run", "q.plan"]).status(4).says("staging").says("in use by");
+    // A run that waits has its journal already.
+    let has_begun = |runs: usize| {
+        let journals =
+            shell(&scenario.path("../state"), "ls */plans/q-*/journal/*.jsonl 2>/dev/null | wc -l");
+        journals.trim() == runs.to_string()
+    };
+    let given_up = scenario.start(["run", "q.plan"]);
+    wait_for("the waiting", || has_begun(1));
+    given_up.signal("TERM");
+    given_up.answer().status(143).says("staging").says("in use by").says("of plan `p`");
+    let waiting = scenario.start(["run", "q.plan"]);
+    wait_for("the waiting", || has_begun(2));
     assert_eq!(count(&scenario, "staging"), 1);
     running.signal("TERM");
     running.answer().status(143);
-    scenario.plan(["run", "q.plan"]).status(0);
+    waiting.answer().status(0);
 }

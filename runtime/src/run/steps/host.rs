@@ -1,16 +1,20 @@
 //! The locks of this host, taken by the first step, and all that a run holds, given back by its last.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use backplan_compiler::model::{ArchiveId, StoreId};
 
 use super::clear::Tenancy;
-use super::{Access, Ahead, Doing, Failure, FailureKind, Output, Performed, Scene, Sight, StepPlan, done};
+use super::{Access, Ahead, Doing, Failure, Output, Performed, Scene, Sight, StepPlan, done};
 use crate::catalog::host::{HostLock, HostLockError};
 use crate::catalog::reserve;
 use crate::places::folder;
 use crate::run::staging::{MOVE_AWAY, Staging, told_of_strangers};
+
+/// How often whoever waits looks whether he has to go on waiting.
+const LOOK: Duration = Duration::from_millis(200);
 
 /// What the run takes of this host.
 pub(crate) struct HostPlan {
@@ -54,18 +58,18 @@ impl StepPlan for HostPlan {
 
     fn carry_out(self: Box<Self>, doing: &Doing<'_>) -> Result<Performed, Failure> {
         let Doing { context, held, .. } = *doing;
-        let declared = context.model().staging.as_ref();
-        let lock = declared.map(|staging| HostLock::staging(&context.host, &staging.path, &context.note()));
-        if let Some(Err(busy @ HostLockError::Busy { .. })) = &lock {
-            return Err(Failure { message: busy.to_string(), kind: FailureKind::Busy });
-        }
         held.anchor("the local state", context.host.folder())?;
         // Before anything else may fail: a run that nobody knows of did not happen.
         doing.records.begin(context)?;
-        let (Some(declared), Some(lock)) = (declared, lock) else { return done() };
-        let staging = self.staging?;
-        held.keep_staging(lock.map_err(Failure::fatal)?);
-        match staging {
+        let Some(declared) = &context.model().staging else { return done() };
+        let (lock, has_waited) = take_staging(doing, &declared.path)?;
+        held.keep_staging(lock);
+        let staging = if has_waited {
+            tenancy(doing.scene(&doing.facts())).map_err(Failure::fatal)
+        } else {
+            self.staging
+        };
+        match staging? {
             Some((_, Tenancy::Taken(path, inode))) => {
                 context.plan().remember_staging(&path, inode).map_err(Failure::fatal)?;
             }
@@ -78,6 +82,26 @@ impl StepPlan for HostPlan {
         }
         held.anchor("the staging", &declared.path)?;
         done()
+    }
+}
+
+/// Takes the lock of the staging, and says whether it was waited for: plans may share one, and what starts them starts them at one
+/// moment. Whoever has it is alive, as the lock ends with him.
+fn take_staging(doing: &Doing<'_>, staging: &Path) -> Result<(HostLock, bool), Failure> {
+    let context = doing.context;
+    let mut has_waited = false;
+    loop {
+        let busy = match HostLock::staging(&context.host, staging, &context.note()) {
+            Ok(lock) => return Ok((lock, has_waited)),
+            Err(busy @ HostLockError::Busy { .. }) => busy,
+            Err(error) => return Err(Failure::fatal(error)),
+        };
+        if !has_waited {
+            doing.note(format!("{busy}: waits for it to end"));
+            has_waited = true;
+        }
+        doing.control.check().map_err(|_| Failure::stopped())?;
+        std::thread::sleep(LOOK);
     }
 }
 
