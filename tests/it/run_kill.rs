@@ -6,7 +6,7 @@ use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::scenario::{Chance, Scenario, artefacts, rounds, shell};
+use crate::scenario::{Chance, SITE, Scenario, artefacts, everything, plan, rounds, shell};
 
 /// Rounds of each shape.
 const ROUNDS: u32 = 6;
@@ -181,4 +181,27 @@ fn killed_by_a_signal_that_it_hears_it_clears_away_itself() {
             assert_eq!((most, most), after, "round {round}: {answer:?}");
         }
     }
+}
+
+/// Scratch is what fills a small disk, so its folder may be a link to a larger one: of what lies there only what runs of the plan left goes.
+#[test]
+fn what_lies_where_a_folder_of_the_state_leads_stays() {
+    let scenario = Scenario::new()
+        .file("p.plan", plan(SITE))
+        .file("site/a", "a")
+        .file("big/mine/sub/f", "precious")
+        .file("big/00000001-20260101T000000Z-aaaaaa/f", "another plan's");
+    scenario.plan(["run"]).status(0);
+    let before = everything(&scenario.path("big"));
+    for folder in ["work", "cache", "alone"] {
+        let (state, big) = (scenario.path("../state"), scenario.path("big"));
+        shell(&state, &format!("cd backplan/plans/p-*; rm -rf {folder}; ln -s {} {folder}", big.display()));
+    }
+    for _ in 0..2 {
+        scenario.next_day().write("site/a", "b");
+        scenario.plan(["run"]).status(0);
+    }
+    // What this machine knows of the tree lies there by now.
+    let after = everything(&scenario.path("big"));
+    assert!(before.iter().all(|(path, was)| after.get(path) == Some(was)), "{after:?}");
 }

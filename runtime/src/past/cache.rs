@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::state::{UNFINISHED, called_as_runs};
 use crate::catalog::ids::RunId;
 use crate::places::folder;
 use crate::places::private::make_private;
@@ -96,7 +97,7 @@ impl Cache {
     /// The system's: then the next run is a full.
     pub fn store(&self, archive: &str, run: RunId, root: &str, sources: &[Scanned]) -> io::Result<()> {
         let folder = self.folder.join(archive);
-        let temporary = folder.join(format!("{run}.tmp"));
+        let temporary = folder.join(format!("{run}{UNFINISHED}"));
         folder::remove(&temporary)?;
         make_private(&temporary)?;
         let mut bound = Bound { run, root: root.to_owned(), scans: BTreeMap::new(), grains: BTreeMap::new() };
@@ -170,13 +171,17 @@ impl Cache {
         Ok((folder, bound))
     }
 
-    /// Deletes the scans of an archive's other runs.
+    /// Deletes the scans of an archive's other runs, and nothing else that may lie there: the folder may be a link to a larger disk.
     ///
     /// # Errors
     /// The system's: what stays is looked at again by the next run.
     pub fn keep_only(&self, archive: &str, runs: &BTreeSet<RunId>) -> io::Result<()> {
-        let kept: BTreeSet<String> = runs.iter().map(ToString::to_string).collect();
-        keep_entries(&self.folder.join(archive), |name| kept.contains(name))
+        for (run, path) in called_as_runs(&self.folder.join(archive))? {
+            if !runs.contains(&run) || path.to_string_lossy().ends_with(UNFINISHED) {
+                folder::remove(&path)?;
+            }
+        }
+        Ok(())
     }
 
     /// Deletes the scans of all other archives: the plan no longer has them, or calls them by other names.
@@ -184,22 +189,23 @@ impl Cache {
     /// # Errors
     /// The system's: what stays is looked at again by the next run.
     pub fn keep_archives(&self, archives: &BTreeSet<String>) -> io::Result<()> {
-        keep_entries(&self.folder, |name| archives.contains(name))
-    }
-}
-
-fn keep_entries(folder: &Path, is_kept: impl Fn(&str) -> bool) -> io::Result<()> {
-    let entries = match fs::read_dir(folder) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        entries => entries?,
-    };
-    for entry in entries {
-        let entry = entry?;
-        if !is_kept(entry.file_name().to_string_lossy().as_ref()) {
-            folder::remove(&entry.path())?;
+        let entries = match fs::read_dir(&self.folder) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            entries => entries?,
+        };
+        for entry in entries {
+            let (entry, none) = (entry?, BTreeSet::new());
+            match entry.file_name().to_str() {
+                Some(name) if !archives.contains(name) && entry.file_type()?.is_dir() => {
+                    self.keep_only(name, &none)?;
+                    // In which something else lies, that stays.
+                    let _ = fs::remove_dir(entry.path());
+                }
+                _ => {}
+            }
         }
+        Ok(())
     }
-    Ok(())
 }
 
 fn digest(path: &Path) -> io::Result<String> {
@@ -249,8 +255,18 @@ mod tests {
         assert_eq!(cache.load("main", first, "r1", "other").unwrap_err(), LostScan::Missing);
         fs::write(&kept.scan, "something else").unwrap();
         assert!(matches!(cache.load("main", first, "r1", "site"), Err(LostScan::Damaged(_))));
+        let (foreign, half) = (scratch.path().join("cache/main/mine"), format!("cache/main/{second}.tmp"));
+        fs::create_dir(&foreign).unwrap();
+        fs::create_dir(scratch.path().join(&half)).unwrap();
         cache.keep_only("main", &BTreeSet::from([second])).unwrap();
         assert_eq!(cache.load("main", first, "r1", "site").unwrap_err(), LostScan::Missing);
+        assert!(foreign.is_dir() && !scratch.path().join(&half).exists());
+        // Of an archive that is none any more its scans go, and what somebody else put there stays.
+        cache.store("main", first, "r1", &[]).unwrap();
+        cache.store("gone", first, "r1", &[]).unwrap();
+        cache.keep_archives(&BTreeSet::new()).unwrap();
+        let left = |archive: &str| scratch.path().join("cache").join(archive);
+        assert!(foreign.is_dir() && !left("main").join(first.to_string()).exists() && !left("gone").exists());
     }
 
     #[test]

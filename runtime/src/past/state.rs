@@ -13,6 +13,11 @@ use std::path::{Path, PathBuf};
 
 use rustix::process::geteuid;
 
+use crate::catalog::ids::RunId;
+
+/// Behind the name of what is not whole yet.
+pub const UNFINISHED: &str = ".tmp";
+
 /// Where Backplan keeps its own state: `$XDG_STATE_HOME/backplan`; else `/var/lib/backplan` for root; else
 /// `~/.local/state/backplan`.
 ///
@@ -68,8 +73,40 @@ impl Folders {
         self.folder.join("work")
     }
 
+    /// The scratch folders of other runs that began here. What else lies there is somebody's: the folder may be a link to a larger
+    /// disk, or have one mounted over it.
+    ///
+    /// # Errors
+    /// When it cannot be told what there is.
+    pub fn stale_work(&self, own: &RunId) -> io::Result<Vec<PathBuf>> {
+        let called = called_as_runs(&self.all_work())?.into_iter();
+        let stale = called.filter(|(run, _)| run != own && self.journal(&run.to_string()).is_file());
+        Ok(stale.map(|(_, path)| path).collect())
+    }
+
     /// The scratch folder of a run.
     pub fn work(&self, run: &str) -> PathBuf {
         self.all_work().join(run)
     }
+}
+
+/// What of a folder is called as a run is, or as what becomes one (`RUN.tmp`); nothing where there is no folder.
+///
+/// # Errors
+/// When it cannot be listed.
+pub fn called_as_runs(folder: &Path) -> io::Result<Vec<(RunId, PathBuf)>> {
+    let entries = match std::fs::read_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries?,
+    };
+    let mut found = Vec::new();
+    for entry in entries {
+        let entry = entry?;
+        let name = entry.file_name();
+        let called = name.to_str().map(|name| name.strip_suffix(UNFINISHED).unwrap_or(name));
+        if let Some(run) = called.and_then(|name| name.parse().ok()) {
+            found.push((run, entry.path()));
+        }
+    }
+    Ok(found)
 }

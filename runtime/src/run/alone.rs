@@ -379,7 +379,10 @@ pub(super) fn forget_others(folder: &Path, own: &RunId) -> io::Result<()> {
     };
     for entry in entries {
         let path = entry?.path();
-        if path.file_stem().is_none_or(|name| name != own.to_string().as_str()) {
+        // What else lies there is somebody's: the folder may be a link.
+        let run = path.file_stem().and_then(|name| name.to_str()?.parse::<RunId>().ok());
+        let is_record = path.extension().is_some_and(|ending| ending == "json" || ending == "tmp");
+        if is_record && run.is_some_and(|run| run != *own) {
             fs::remove_file(path).or_else(ignore_missing)?;
         }
     }

@@ -1,7 +1,6 @@
 //! What dead runs left, on this host and in the stores.
 
 use std::collections::BTreeSet;
-use std::fs;
 use std::io;
 
 use backplan_compiler::model::StoreId;
@@ -187,14 +186,8 @@ fn take_back(doing: &Doing<'_>, left: &Left) -> Result<(), Failure> {
 }
 
 fn remove_stale_work(doing: &Doing<'_>) -> io::Result<()> {
-    let own = doing.context.imprint.run.to_string();
-    for entry in fs::read_dir(doing.context.folders.all_work())? {
-        let entry = entry?;
-        if entry.file_name() != *own {
-            folder::remove(&entry.path())?;
-        }
-    }
-    Ok(())
+    let stale = doing.context.folders.stale_work(&doing.context.imprint.run)?;
+    stale.iter().try_for_each(|folder| Ok(folder::remove(folder)?))
 }
 
 /// Clears away what rehearsals left that were killed.
