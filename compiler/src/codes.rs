@@ -171,6 +171,7 @@ codes! {
     STAGING_UNSAFE Error "staging_unsafe" "a staging cannot be cleared without harm";
     STAGING_STRANGERS Warning "staging_strangers" "a staging that no run has used yet holds files";
     STAGING_SHORT Warning "staging_short" "the staging cannot hold what a run builds there";
+    SCRATCH_SHORT Warning "scratch_short" "a rehearsal has no place to restore to";
     PLAN_WRITABLE Warning "plan_writable" "others may change a plan that root runs";
     CLOCK_WRONG Warning "clock_wrong" "the newest run began later than now";
     ACCOUNT_MISSING Error "account_missing" "an account that the plan names is not on this machine";

@@ -131,6 +131,7 @@ const TEXTS: &[(&str, &str)] = texts![
     "staging_unsafe",
     "staging_strangers",
     "staging_short",
+    "scratch_short",
     "plan_writable",
     "clock_wrong",
     "account_missing",

@@ -18,7 +18,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use rustix::fs::FlockOperation;
+use rustix::fs::{Access, FlockOperation, access};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::catalog::ids::Nonce;
@@ -33,13 +33,15 @@ const SPARE: &str = "backplan-socket-";
 const LEAVES: Duration = Duration::from_secs(10);
 const STOPS: Duration = Duration::from_secs(5);
 
+/// What to do about a place that will not do: a run has no option for it.
+const ELSEWHERE: &str = "name another folder in `TMPDIR`, for runs of a timer in its unit or crontab; `plan verify --rehearse` takes `--scratch` too";
+
 /// Why there is no scratch folder to work in.
 #[derive(Debug, thiserror::Error)]
 pub enum ScratchError {
     /// No room.
     #[error(
-        "`{}` has {} free, and the restored source takes {needed}: name a larger folder with `--scratch`, or in \
-         TMPDIR", place.display(), plural(*free, "byte")
+        "`{}` has {} free, and the restored source takes {needed}: {ELSEWHERE}", place.display(), plural(*free, "byte")
     )]
     NoRoom {
         /// Where.
@@ -48,6 +50,15 @@ pub enum ScratchError {
         free: u64,
         /// What it takes.
         needed: u64,
+    },
+    /// Nothing can be made there.
+    #[error("`{}` cannot be written to: {cause}; {ELSEWHERE}", place.display())]
+    Unusable {
+        /// Where.
+        place: PathBuf,
+        /// The system's words.
+        #[source]
+        cause: io::Error,
     },
     /// A file of it, or of the local state.
     #[error("`{}`: {cause}", path.display())]
@@ -89,6 +100,18 @@ pub fn usual_place() -> PathBuf {
     set.filter(|path| path.is_absolute()).unwrap_or_else(|| PathBuf::from("/var/tmp"))
 }
 
+/// What keeps a rehearsal of a source that takes so many bytes from working in `place`, as far as looking tells.
+pub fn lacks(place: &Path, needed: u64) -> Option<ScratchError> {
+    let wanted = Access::WRITE_OK | Access::EXEC_OK;
+    let unusable = access(place, wanted).err().map(|cause| unusable(place)(cause.into()));
+    unusable.or_else(|| room(place, place, needed).err())
+}
+
+fn unusable(place: &Path) -> impl FnOnce(io::Error) -> ScratchError + use<> {
+    let place = place.to_path_buf();
+    move |cause| ScratchError::Unusable { place, cause }
+}
+
 impl Scratch {
     /// Makes one in `place`, noted in `state`.
     ///
@@ -110,7 +133,7 @@ impl Scratch {
         let made = DirBuilder::new().mode(0o711).create(&scratch.folder);
         let made =
             made.and_then(|()| fs::set_permissions(&scratch.folder, fs::Permissions::from_mode(0o711)));
-        made.map_err(failed(&scratch.folder))?;
+        made.map_err(unusable(&place))?;
         Ok(scratch)
     }
 
@@ -151,12 +174,16 @@ impl Drop for Scratch {
 
 /// Refuses to fill the disk that a scratch folder is on.
 pub(crate) fn has_room(folder: &Path, needed: u64) -> Result<(), ScratchError> {
+    room(folder, folder.parent().unwrap_or(folder), needed)
+}
+
+/// The same, of a folder in `place`.
+fn room(folder: &Path, place: &Path, needed: u64) -> Result<(), ScratchError> {
     let file = |cause: rustix::io::Errno| failed(folder)(cause.into());
     let there = rustix::fs::statvfs(folder).map_err(file)?;
     let free = there.f_bavail.saturating_mul(there.f_frsize);
-    let place = folder.parent().unwrap_or(folder).to_path_buf();
     match free < needed {
-        true => Err(ScratchError::NoRoom { place, free, needed }),
+        true => Err(ScratchError::NoRoom { place: place.to_path_buf(), free, needed }),
         false => Ok(()),
     }
 }

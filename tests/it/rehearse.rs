@@ -30,6 +30,12 @@ fn a_run_rehearses_what_is_due_and_status_tells_everywhere() {
         "verify {\n  every = 7d\n  restore = app\n  query = \"select count(*) = 2 from accounts\"\n}\n\n\
          objective {\n  of = [app]\n  rto = 1h\n}\n",
     );
+    // Where it has no place, all say so beforehand; the backup itself is made.
+    let nowhere = ["env", "TMPDIR=/nowhere"];
+    let lacks = "`/nowhere` cannot be written to: No such file or directory (os error 2); name another folder in `TMPDIR`";
+    scenario.plan_by(&nowhere, ["check", "--live"]).status(0).says("scratch_short").says(lacks);
+    scenario.plan_by(&nowhere, ["run", "--dry-run"]).status(1).says(lacks);
+    scenario.plan_by(&nowhere, ["run"]).status(1).says("/nowhere").says("is in `store`");
     scenario.next_day().plan(["run", "--dry-run"]).status(0).says("rehearse/app");
     assert!(!scenario.path("store/.backplan/p/rehearsals").exists());
     scenario.plan(["run"]).status(0).says("rehearse/app");
@@ -97,7 +103,7 @@ fn a_damaged_backup_and_a_full_disk_are_told_apart() {
     nothing_is_left(&scenario);
     fs::write(&artefact, whole).unwrap();
     let answer = scenario.plan(["verify", "--rehearse", "--scratch", "/proc", "p.plan"]).status(1);
-    answer.says("/proc/backplan-rehearsal-");
+    answer.says("`/proc` cannot be written to").says("--scratch");
     scenario.plan(["verify", "--rehearse", "p.plan"]).status(0);
     let notes = fs::read_dir(scenario.path("../state/backplan/rehearsing")).unwrap();
     assert_eq!(notes.count(), 1, "the lock alone");

@@ -113,7 +113,8 @@ fn wanted(
         return Err(Failure::new(format!("`{}` is not there", display(missing)))
             .help("name files and folders that exist"));
     }
-    let mut store = args.store.as_ref().map(absolute);
+    let mut store =
+        args.store.as_ref().map(|path| if is_address(path) { path.clone() } else { absolute(path) });
     if let (true, Some(console)) = (store.is_none(), console) {
         store = Some(asked(console, "which folder do backups go to?", |answer| {
             folder_for_backups(&paths(answer, home.as_deref())?, &absolute, &sources)
@@ -131,6 +132,11 @@ fn wanted(
     }
     let found = discover(&sources, Instant::now() + LOOKING);
     Ok(Wanted { files: sources, store, found, servers, left_out })
+}
+
+/// Whether it says where a store is that is no folder of this machine.
+fn is_address(path: &Path) -> bool {
+    path.to_str().is_some_and(|text| text.contains("://"))
 }
 
 fn missing(paths: &[PathBuf]) -> Option<&PathBuf> {

@@ -51,7 +51,14 @@ pub fn execute(args: &ReportArgs, global: &Global, console: &mut Console) -> Res
     let text = page(&accounts, &Drawn { now, host: host_name() });
     match &args.output {
         None => console.answer(&text),
-        Some(path) => put(path, &text)?,
+        Some(path) => {
+            put(path, &text)?;
+            // Whoever started this reads no file that it names.
+            for (account, why) in accounts.iter().filter_map(|one| Some((one, one.standing.as_ref().err()?)))
+            {
+                console.remark("error", &format!("{}: {why}", account.file));
+            }
+        }
     }
     let status = worst(accounts.iter().map(|account| account.status.code()));
     Ok(found.told(status, console))

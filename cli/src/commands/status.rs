@@ -126,7 +126,13 @@ fn several(args: &StatusArgs, global: &Global, console: &mut Console) -> Result<
         },
     };
     match &args.out {
-        Some(path) => put(path, &text)?,
+        Some(path) => {
+            put(path, &text)?;
+            // Whoever started this reads no file that it names.
+            for (one, failure) in seen.iter().filter_map(|one| Some((one, one.standing.as_ref().err()?))) {
+                console.remark("error", &format!("{}: {}", display(&one.file), failure.message));
+            }
+        }
         None => console.answer(&text),
     }
     // A program that reads numbers wants them whatever they say.

@@ -1,5 +1,7 @@
 //! What of a store's declaration makes no address that a client could go to. Who runs a plan asks the same.
 
+use std::path::Path;
+
 use jiff::tz::TimeZone;
 
 use super::StoreKind;
@@ -24,7 +26,7 @@ impl StoreKind {
     /// Everything that is wrong, as far as the plan itself tells.
     pub fn faults(&self) -> Vec<Fault> {
         match self {
-            StoreKind::Dir { .. } => Vec::new(),
+            StoreKind::Dir { path } => a_scheme(path).into_iter().collect(),
             StoreKind::S3 { bucket, prefix, endpoint, access_key, secret_key, .. } => {
                 let half = match (access_key, secret_key) {
                     (Some(_), None) => {
@@ -53,6 +55,19 @@ impl StoreKind {
             }
         }
     }
+}
+
+/// A folder called as an address begins is no folder that somebody meant.
+fn a_scheme(path: &Path) -> Option<Fault> {
+    const SCHEMES: [&str; 7] = ["s3:", "gs:", "azblob:", "sftp:", "http:", "https:", "file:"];
+    let names = path.iter().filter_map(|name| name.to_str());
+    let scheme = names.into_iter().find(|name| SCHEMES.contains(name))?;
+    Some(fault(
+        "path",
+        format!(
+            "has a folder `{scheme}`, as an address begins: declare a store of that kind (`s3`, `gcs`, `azblob`, `sftp`), with its bucket or host"
+        ),
+    ))
 }
 
 fn at_a_server(

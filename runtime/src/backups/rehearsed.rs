@@ -11,7 +11,7 @@ use super::shelf::Shelf;
 use crate::catalog::ids::{Nonce, RunId};
 use crate::catalog::layout::Layout;
 use crate::programs::secrets::Secrets;
-use crate::store::{self, Name, ReadStore, Store, StoreError};
+use crate::store::{self, Name, ReadStore, Store, StoreError, StoreErrorKind};
 
 /// Of these files.
 pub const FORMAT: u32 = 1;
@@ -118,7 +118,8 @@ pub fn newest<'a>(
     (found, problems)
 }
 
-/// The newest of each source in a store. One that does not parse, of a newer program or half on its way, is passed over.
+/// The newest of each source in a store. One that does not parse, of a newer program or half on its way, is passed over, and so is one
+/// that another account wrote for itself (root, that once rehearsed somebody's plan).
 fn read(store: &dyn ReadStore, layout: &Layout) -> Result<Vec<Rehearsal>, StoreError> {
     let mut newest: BTreeMap<String, Rehearsal> = BTreeMap::new();
     // Names begin with the time: the last of a source is its newest.
@@ -127,7 +128,10 @@ fn read(store: &dyn ReadStore, layout: &Layout) -> Result<Vec<Rehearsal>, StoreE
         if newest.contains_key(source) {
             continue;
         }
-        let bytes = store.read_range(&object.name, 0, crate::yaml::MAX_BYTES)?;
+        let bytes = match store.read_range(&object.name, 0, crate::yaml::MAX_BYTES) {
+            Err(StoreError { kind: StoreErrorKind::Denied, .. }) => continue,
+            read => read?,
+        };
         let parsed = crate::yaml::from_str::<Rehearsal>(&String::from_utf8_lossy(&bytes));
         if let Ok(record) = parsed
             && record.source == source

@@ -87,6 +87,7 @@ pub fn look(asked: Asked<'_>, control: &Control) -> Vec<Finding> {
     }
     look.staging(database_bytes);
     look.clearing(asked);
+    look.rehearsals();
     look.findings
 }
 
@@ -343,6 +344,26 @@ impl Look<'_> {
         if !is_known && !strangers.is_empty() {
             let message = told_of_strangers(&declared.path, &strangers);
             self.find(&codes::STAGING_STRANGERS, declared.place, message, MOVE_AWAY);
+        }
+    }
+
+    /// The place of rehearsals that runs make, by what the newest run holds.
+    fn rehearsals(&mut self) {
+        let place = scratch::usual_place();
+        for verify in self.model.verifies.iter().filter(|verify| verify.every.is_some()) {
+            let name = &self.model.source(verify.restore).name;
+            let held =
+                self.newest.into_iter().flat_map(|run| &run.sources).find(|source| source.name == *name);
+            let needed = held.and_then(|source| source.measured()).unwrap_or(1);
+            if let Some(error) = scratch::lacks(&place, needed.max(1)) {
+                let message = format!("source `{name}` cannot be rehearsed: {error}");
+                return self.find(
+                    &codes::SCRATCH_SHORT,
+                    verify.place,
+                    message,
+                    "see what `TMPDIR` is where runs are started from",
+                );
+            }
         }
     }
 

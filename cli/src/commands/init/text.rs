@@ -3,7 +3,10 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
+use backplan_compiler::model::StoreKind;
+use backplan_compiler::value::Text;
 use backplan_runtime::load::display;
+use backplan_runtime::store::address;
 
 use super::Wanted;
 use crate::exit::Failure;
@@ -14,8 +17,7 @@ use crate::exit::Failure;
 /// When a path cannot be written into a plan.
 pub fn text(wanted: &Wanted, target: &Path) -> Result<String, Failure> {
     let stem = target.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-    let mut out =
-        format!("plan {}\n\nstore backups: dir {{\n  path = {}\n}}\n\n", name(&stem), quoted(&wanted.store)?);
+    let mut out = format!("plan {}\n\nstore backups: {}\n\n", name(&stem), store(&wanted.store)?);
     if !wanted.files.is_empty() {
         files(&mut out, wanted)?;
     }
@@ -42,6 +44,38 @@ pub fn text(wanted: &Wanted, target: &Path) -> Result<String, Failure> {
         let why = errors.first().map(|error| error.message.clone()).unwrap_or_default();
         Failure::new(format!("no plan came of it: {why}"))
     })
+}
+
+/// What a store is declared as that is there, by a path or an address.
+fn store(place: &Path) -> Result<String, Failure> {
+    let parsed = address::parse(place).map_err(|error| Failure::new(error.to_string()))?;
+    let word = |text: &str| quoted(Path::new(text));
+    let prefix = |prefix: &Option<Text>| -> Result<Option<(&str, String)>, Failure> {
+        prefix.as_ref().map(|prefix| Ok(("prefix", word(&prefix.to_string())?))).transpose()
+    };
+    let (kind, attributes) = match &parsed.kind {
+        StoreKind::Dir { path } => ("dir", vec![Some(("path", quoted(path)?))]),
+        StoreKind::S3 { bucket, prefix: below, endpoint, path_style, ca_file, .. } => {
+            let endpoint = endpoint.as_deref().map(|text| Ok(("endpoint", word(text)?))).transpose()?;
+            let ca_file = ca_file.as_deref().map(|path| Ok(("ca_file", quoted(path)?))).transpose()?;
+            let style = path_style.then(|| ("path_style", "true".to_owned()));
+            ("s3", vec![Some(("bucket", word(bucket)?)), prefix(below)?, endpoint, style, ca_file])
+        }
+        StoreKind::Azblob { container, prefix: below, .. } => {
+            ("azblob", vec![Some(("container", word(container)?)), prefix(below)?])
+        }
+        StoreKind::Gcs { bucket, prefix: below, .. } => {
+            ("gcs", vec![Some(("bucket", word(bucket)?)), prefix(below)?])
+        }
+        StoreKind::Sftp { host, port, user, path, .. } => {
+            let user = user.as_deref().map(|user| Ok(("user", word(user)?))).transpose()?;
+            let port = port.map(|port| ("port", port.to_string()));
+            ("sftp", vec![Some(("host", word(host)?)), user, port, Some(("path", word(path)?))])
+        }
+    };
+    let lines: String =
+        attributes.into_iter().flatten().map(|(name, value)| format!("  {name} = {value}\n")).collect();
+    Ok(format!("{kind} {{\n{lines}}}"))
 }
 
 fn files(out: &mut String, wanted: &Wanted) -> Result<(), Failure> {

@@ -194,6 +194,8 @@ fn body(
     let plain =
         |name: &str, value: String| Variable { name: name.to_owned(), value: Some(value), value_from: None };
     places.variables.push(plain("XDG_STATE_HOME", "/var/lib".to_owned()));
+    // Rehearsals restore into it; all else of the pod cannot be written to.
+    places.variables.push(plain("TMPDIR", "/tmp".to_owned()));
     if let Some(home) = cluster.home.as_ref().and_then(|home| home.to_str()) {
         places.variables.push(plain("HOME", home.to_owned()));
     }

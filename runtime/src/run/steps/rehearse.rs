@@ -6,7 +6,7 @@ use std::sync::Arc;
 use backplan_compiler::model::{Model, SourceId};
 use jiff::Timestamp;
 
-use super::{Doing, Failure, Performed, StepPlan, done};
+use super::{Ahead, Doing, Failure, Performed, Sight, StepPlan, done};
 use crate::backups::rehearsed::{self, every, is_due};
 use crate::backups::shelf::{Shelf, Shelves};
 use crate::rehearse::wish;
@@ -35,6 +35,15 @@ pub(crate) fn due<'a>(
 pub(crate) struct RehearsePlan(pub SourceId);
 
 impl StepPlan for RehearsePlan {
+    /// What it would be, no dry run knows, but where it could not even begin.
+    fn foreseen(self: Box<Self>, ahead: &Ahead<'_>) -> (Sight, Result<Performed, Failure>) {
+        let name = &ahead.scene.model().source(self.0).name;
+        match scratch::lacks(&scratch::usual_place(), 1) {
+            Some(error) => (Sight::default(), Err(cannot(name, &error))),
+            None => (Sight::default(), done()),
+        }
+    }
+
     /// Restores the newest backup of a source, looks at it, throws it away, and writes down what came of it.
     fn carry_out(self: Box<Self>, doing: &Doing<'_>) -> Result<Performed, Failure> {
         let (context, control, source) = (doing.context, doing.control, self.0);
@@ -52,7 +61,7 @@ impl StepPlan for RehearsePlan {
         let rehearsed = rehearse(&shelves, wish, context.request.clock.now(), control, &doing.tell());
         let record = rehearsed.map_err(|error| match error {
             RehearseError::Stopped(_) => Failure::stopped(),
-            error => Failure::lasting(format!("source `{name}` could not be rehearsed: {error}")),
+            error => cannot(name, &error),
         })?;
         for trouble in rehearsed::keep(model, &record) {
             doing.warn(format!("the rehearsal could not be recorded: {trouble}"));
@@ -73,4 +82,8 @@ impl StepPlan for RehearsePlan {
         }
         done()
     }
+}
+
+fn cannot(source: &str, why: &impl std::fmt::Display) -> Failure {
+    Failure::lasting(format!("source `{source}` could not be rehearsed: {why}"))
 }
