@@ -312,6 +312,14 @@ impl Schedule {
         matches!(self.due, Due::Levels { .. })
     }
 
+    /// The times of runs of whatever level the cycle gives; `None`: each level has its own.
+    pub fn all_levels(&self) -> Option<&When> {
+        match &self.due {
+            Due::Run(when) => Some(when),
+            Due::Levels { .. } => None,
+        }
+    }
+
     /// The levels that have times of their own, highest first.
     pub fn levels(&self) -> Vec<(Level, &When)> {
         let Due::Levels { full, differential, incremental } = &self.due else { return Vec::new() };

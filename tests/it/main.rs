@@ -43,6 +43,7 @@ mod moved;
 mod notify;
 mod odd_names;
 mod one_clock;
+mod overdue;
 mod pg_base;
 mod pg_copies;
 mod pg_far;

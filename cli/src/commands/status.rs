@@ -9,7 +9,7 @@ use backplan_runtime::backups::shelf::Shelves;
 use backplan_runtime::load::display;
 use backplan_runtime::machine::host_name;
 use backplan_runtime::metrics::{self, Dialect, Stand};
-use backplan_runtime::past::history::{self, PastRun};
+use backplan_runtime::past::history::Local;
 use backplan_runtime::past::state;
 use backplan_runtime::postgres::restore::log::waiting;
 use backplan_runtime::postgres::restore::repositories::Access;
@@ -36,13 +36,13 @@ pub fn execute(args: &StatusArgs, global: &Global, console: &mut Console) -> Res
     }
     let Ready { model, laid, .. } = ready(&args.plans.alone(), global, console)?;
     let now = clock()?.now();
-    let (unclean, told) = unclean(&model)?;
-    let standing = of_model((&model, &laid), unclean.clone(), &told, now)?.map_err(|error| {
+    let (local, told) = local(&model)?;
+    let standing = of_model((&model, &laid), local.clone(), &told, now)?.map_err(|error| {
         for text in told.iter().chain(&waiting(&model)) {
             console.remark("warning", text);
         }
         // Where no store can be read, how the last run went may say why.
-        console.complain(&keeping::unclean(&unclean, now, console.errors()));
+        console.complain(&keeping::unclean(&local.unclean, now, console.errors()));
         unreadable(&error)
     })?;
     match args.format {
@@ -99,8 +99,8 @@ fn look_at(file: &Path, global: &Global, now: Timestamp) -> Seen {
         Err(failure) => return Seen { standing: Err(failure), ..seen },
     };
     seen.plan.clone_from(&model.name);
-    let standing = unclean(&model).and_then(|(unclean, told)| {
-        let standing = of_model((&model, &laid), unclean, &told, now)?.map_err(|error| unreadable(&error));
+    let standing = local(&model).and_then(|(local, told)| {
+        let standing = of_model((&model, &laid), local, &told, now)?.map_err(|error| unreadable(&error));
         // Else it is one of the problems.
         seen.told =
             if standing.is_err() { told.into_iter().chain(waiting(&model)).collect() } else { Vec::new() };
@@ -187,7 +187,7 @@ fn unreadable(error: &BackupsError) -> Failure {
 /// How a plan stands; `told` is what keeps this machine's last runs from being known. The inner error: no store can be read.
 fn of_model(
     (model, laid): (&Model, &Laid),
-    unclean: Vec<PastRun>,
+    local: Local,
     told: &[String],
     now: Timestamp,
 ) -> Result<Result<Standing, BackupsError>, Failure> {
@@ -206,7 +206,7 @@ fn of_model(
     shelves.look_for_memory(model, &state);
     let places = Places { place: scratch::usual_place(), state };
     let access = Access::of_plan(model, &host_name(), places);
-    Ok(Ok(status(model, &shelves, unclean, &access, now)))
+    Ok(Ok(status(model, &shelves, local, &access, now)))
 }
 
 fn ends_with(standing: &Standing) -> Status {
@@ -217,15 +217,14 @@ fn ends_with(standing: &Standing) -> Status {
     }
 }
 
-/// The runs on this machine that did not end well; a machine that never ran the plan knows of none. Also what keeps them from
-/// being known.
-fn unclean(model: &Model) -> Result<(Vec<PastRun>, Vec<String>), Failure> {
+/// What this machine knows of the plan's runs; one that never ran it knows of none. Also what keeps it from being known.
+fn local(model: &Model) -> Result<(Local, Vec<String>), Failure> {
     let state = state::root().map_err(|error| Failure::new(error.to_string()))?;
-    Ok(match history::unclean(&state, &model.name, &model.file) {
-        Ok(unclean) => (unclean, Vec::new()),
+    Ok(match Local::of(&state, &model.name, &model.file) {
+        Ok(local) => (local, Vec::new()),
         Err(error) => {
             let told = format!("how the last runs on this machine went is not known: {}", error.with_mend());
-            (Vec::new(), vec![told])
+            (Local::default(), vec![told])
         }
     })
 }

@@ -2,13 +2,14 @@
 
 use std::fmt::Write;
 
+use backplan_compiler::lower::level_word;
 use backplan_runtime::catalog::prune::PrunedRun;
 use backplan_runtime::moment::{exactly, shown};
 use backplan_runtime::past::history::{End, PastRun};
 use backplan_runtime::postgres::restore::log::LogStanding;
 use backplan_runtime::run::prune::StorePrune;
 use backplan_runtime::status::{
-    ArchiveNext, KeyStanding, Promise, RehearsalStanding, SourceStanding, Status, Verdict, span,
+    ArchiveNext, KeyStanding, Overdue, Promise, RehearsalStanding, SourceStanding, Status, Verdict, span,
 };
 use jiff::Timestamp;
 
@@ -202,11 +203,29 @@ fn next(out: &mut String, status: &Status, paint: Paint) {
         let wait = span(at.as_second() - status.now.as_second());
         let _ = writeln!(out, "next due: {}, in {wait}", shown(at));
     }
-    if let Some(since) = status.overdue_since {
-        let late = span(status.now.as_second() - since.as_second());
-        let at = shown(since);
-        let _ = writeln!(out, "{} a run was due at {at}, {late} ago", paint.red("overdue:"));
+    if let Some(way) = &status.under_way {
+        let of = listed(way.only.iter().map(|source| format!("`{source}`")), " of ");
+        let took = span(status.now.as_second() - way.began.as_second());
+        let _ = writeln!(out, "under way: a run{of}, since {}, {took} ago", shown(way.began));
     }
+    if let Some(overdue) = &status.overdue {
+        let late = span(status.now.as_second() - overdue.since.as_second());
+        let _ = writeln!(out, "{} {}, {late} ago", paint.red("overdue:"), missing(overdue));
+    }
+}
+
+/// The run that is missing, and when it was due.
+pub fn missing(overdue: &Overdue) -> String {
+    let what = overdue.level.map_or("run", level_word);
+    let article = if what.starts_with('i') { "an" } else { "a" };
+    let of = listed(overdue.sources.iter().map(|source| format!("`{source}`")), " of ");
+    format!("{article} {what}{of} was due at {}", shown(overdue.since))
+}
+
+/// Words with commas between them, behind others; nothing where there are none.
+fn listed(words: impl Iterator<Item = String>, before: &str) -> String {
+    let words: Vec<String> = words.collect();
+    if words.is_empty() { String::new() } else { format!("{before}{}", words.join(", ")) }
 }
 
 /// The window of a source, and what narrows it.

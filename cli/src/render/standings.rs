@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use backplan_compiler::count::plural;
+use backplan_compiler::lower::level_word;
 use backplan_runtime::load::display;
 use backplan_runtime::moment::shown;
 use backplan_runtime::status::{Status as Standing, Verdict, span};
@@ -33,7 +34,7 @@ pub struct Due {
 pub fn due(standing: &Standing) -> Vec<Due> {
     let is_scheduled = standing.next_due.is_some();
     let run = match standing.verdict {
-        Verdict::NoBackup => is_scheduled.then_some(None),
+        Verdict::NoBackup => (is_scheduled && standing.under_way.is_none()).then_some(None),
         _ => standing.overdue_since.map(Some),
     };
     let run = run.map(|since| Due { what: "run", source: None, since });
@@ -140,8 +141,12 @@ pub fn wrong(standing: &Standing, now: Timestamp) -> Vec<String> {
             serde_json::to_value(run.end).ok().as_ref().and_then(|end| end.as_str()).unwrap_or("failed")
         ));
     }
-    if let Some(since) = standing.overdue_since {
-        found.push(format!("overdue for {}", span(now.as_second() - since.as_second())));
+    if let Some(overdue) = &standing.overdue {
+        let late = span(now.as_second() - overdue.since.as_second());
+        found.push(match overdue.level {
+            Some(level) => format!("{} overdue for {late}", level_word(level)),
+            None => format!("overdue for {late}"),
+        });
     }
     let missed = standing.objectives.iter().filter(|promise| promise.met == Some(false));
     found.extend(missed.map(|promise| {

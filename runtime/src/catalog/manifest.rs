@@ -139,6 +139,9 @@ pub struct SourceRecord {
 }
 
 impl SourceRecord {
+    /// Why one was left out that the run was not asked for (`--only`).
+    pub const NOT_READ: &str = "not read by this run";
+
     /// What its tool says of this backup.
     pub fn labels(&self) -> &Labels {
         self.labels.as_deref().unwrap_or(Labels::NONE)

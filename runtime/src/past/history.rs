@@ -88,6 +88,51 @@ struct Refusal {
     reason: String,
 }
 
+/// A run that goes on, in a process that lives.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct UnderWay {
+    /// Its id.
+    pub run: String,
+    /// When it began.
+    pub began: Timestamp,
+    /// The sources it was asked for; empty: all.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub only: BTreeSet<String>,
+}
+
+/// What this machine alone knows of a plan's runs.
+#[derive(Debug, Clone, Default)]
+pub struct Local {
+    /// Those that did not end well ([`unclean`]).
+    pub unclean: Vec<PastRun>,
+    /// The one that goes on.
+    pub under_way: Option<UnderWay>,
+}
+
+impl Local {
+    /// Looks. Reads only.
+    ///
+    /// # Errors
+    /// When local state is there and cannot be read.
+    pub fn of(state: &Path, plan: &str, file: &Path) -> Result<Local, StateError> {
+        Ok(Local { unclean: unclean(state, plan, file)?, under_way: under_way(state, plan, file)? })
+    }
+}
+
+/// The newest run, where it goes on. Only one of a plan does at a time.
+fn under_way(state: &Path, plan: &str, file: &Path) -> Result<Option<UnderWay>, StateError> {
+    let host = HostState::look(state)?;
+    let folders = Folders::new(host.plan(plan, file)?.folder());
+    let here = Owner::of_command(host.machine(), &host_name(), "status");
+    let journals = journal::newest_first(&folders.journals()).unwrap_or_default();
+    let newest =
+        journals.into_iter().find_map(|path| Told::of(&String::from_utf8_lossy(&fs::read(path).ok()?)));
+    let goes_on =
+        |told: &Told| told.status.is_none() && !told.is_between(&folders) && told.end(&here).is_none();
+    let newest = newest.filter(goes_on);
+    Ok(newest.map(|Told { run, began, only, .. }| UnderWay { run, began, only }))
+}
+
 /// The runs that did not end well and that no clean one has made up for, newest first. A run of all sources makes up for
 /// whatever was before it, one of some sources for nothing. Reads only.
 ///

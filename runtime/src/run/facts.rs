@@ -543,7 +543,7 @@ impl Here<'_> {
         match self.facts.sources.get(&id) {
             Some(SourceFact::Absent(reason)) => (SourceStatus::Skipped, Some(reason.clone())),
             Some(SourceFact::Failed(reason)) => (SourceStatus::Failed, Some(reason.clone())),
-            None => (SourceStatus::Skipped, Some("not read by this run".to_owned())),
+            None => (SourceStatus::Skipped, Some(SourceRecord::NOT_READ.to_owned())),
             Some(_) => match self.missed(model, id) {
                 Some(reason) => (SourceStatus::Failed, Some(reason)),
                 None => (SourceStatus::Ok, None),

@@ -3,10 +3,12 @@
 //! | module | holds |
 //! |---|---|
 //! | [`last`] | what the last run came to, in numbers |
+//! | `overdue` | runs that should have been made |
 //! | `losses` | sources that shrank, runs that are gone, or not this machine's |
 
 pub mod last;
 mod losses;
+mod overdue;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,7 +19,7 @@ use backplan_compiler::model::{
     Absent, Archive, Model, Objective, Postgres, PostgresDriver, Schedule, Separate, SourceId, StoreId,
 };
 use jiff::tz::TimeZone;
-use jiff::{SignedDuration, Timestamp, ToSpan};
+use jiff::{Timestamp, ToSpan};
 use serde::Serialize;
 
 use crate::backups::rehearsed::{self, Rehearsal};
@@ -26,15 +28,14 @@ use crate::backups::shelf::{Shelf, Shelves};
 use crate::catalog::ids::RunId;
 use crate::catalog::manifest::{Manifest, SourceStatus};
 use crate::control::Control;
-use crate::past::history::{Between, PastRun};
+use crate::past::history::{Between, Local, PastRun, UnderWay};
 use crate::postgres::restore::log::{self, LogStanding};
 use crate::postgres::restore::repositories::{self, Access};
 use crate::postgres::restore::tool;
 use last::{Compression, LastRun, compression, last_run};
 use losses::{between_steps, emptied_sources, shrunk_sources};
-
-/// Seconds that a run may be late, at the most, before it is overdue.
-const GRACE: i64 = 3600;
+pub use overdue::Overdue;
+use overdue::overdue;
 
 /// How a plan stands.
 #[derive(Debug, Clone, Serialize)]
@@ -57,6 +58,12 @@ pub struct Status {
     /// Since when a run is missing that should have been.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub overdue_since: Option<Timestamp>,
+    /// Which.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub overdue: Option<Overdue>,
+    /// A run that goes on now on this machine.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub under_way: Option<UnderWay>,
     /// Each promise.
     pub objectives: Vec<Promise>,
     /// Each archived log.
@@ -196,13 +203,8 @@ pub struct StoreStanding {
 
 /// How the plan stands at `now`; `unclean` is what this host knows of runs that did not end well, `access` what opens
 /// repositories.
-pub fn status(
-    model: &Model,
-    shelves: &Shelves,
-    unclean: Vec<PastRun>,
-    access: &Access,
-    now: Timestamp,
-) -> Status {
+pub fn status(model: &Model, shelves: &Shelves, local: Local, access: &Access, now: Timestamp) -> Status {
+    let Local { unclean, under_way } = local;
     let sources: Vec<SourceStanding> =
         (0..model.sources.len()).map(|id| source(model, shelves, SourceId(id), now)).collect();
     let newest =
@@ -215,12 +217,11 @@ pub fn status(
     let facts = Facts { standings: &sources, ages: &ages, rehearsals: &rehearsals };
     let objectives: Vec<Promise> =
         model.objectives.iter().flat_map(|objective| promises(model, objective, &facts)).collect();
-    let overdue_since =
-        by_the_plan(model, shelves).and_then(|run| overdue(model.schedule.as_ref()?, run.started, now));
+    let overdue = overdue(model, shelves, under_way.as_ref(), now);
     let (between, forsaken) = between_steps(shelves, now);
     let problems: Vec<String> = problems(shelves, newest, now)
         .into_iter()
-        .chain(problems_of_runs(model, shelves, &unclean, now))
+        .chain(problems_of_runs(model, shelves, &unclean, under_way.as_ref(), now))
         .chain(unread)
         .chain(repositories_gone(shelves))
         .chain(shelves.strays.iter().cloned())
@@ -234,7 +235,9 @@ pub fn status(
         sources,
         archives,
         next_due: model.schedules().filter_map(|(_, schedule)| next_due(schedule, now)).min(),
-        overdue_since,
+        overdue_since: overdue.as_ref().map(|overdue| overdue.since),
+        overdue,
+        under_way,
         objectives,
         logs,
         rehearsals,
@@ -267,9 +270,15 @@ fn verdict(found: &Status, is_backed_up: bool) -> Verdict {
 }
 
 /// What runs did not do, lost, or were not this machine's.
-fn problems_of_runs(model: &Model, shelves: &Shelves, unclean: &[PastRun], now: Timestamp) -> Vec<String> {
-    let mut problems: Vec<String> =
-        model.separates.iter().filter_map(|separate| late(model, shelves, separate, now)).collect();
+fn problems_of_runs(
+    model: &Model,
+    shelves: &Shelves,
+    unclean: &[PastRun],
+    under_way: Option<&UnderWay>,
+    now: Timestamp,
+) -> Vec<String> {
+    let late = |separate| late(model, shelves, separate, under_way, now);
+    let mut problems: Vec<String> = model.separates.iter().filter_map(late).collect();
     problems.extend(last_attempts(model, shelves, unclean));
     problems.extend(shelves.gone());
     problems.extend(shelves.strange());
@@ -409,38 +418,20 @@ pub fn next_due(schedule: &Schedule, now: Timestamp) -> Option<Timestamp> {
     due::runs(schedule, from..=until, 1).first().map(|(at, _)| at.timestamp())
 }
 
-/// Since when a run is overdue: the first moment of the schedule behind the newest run, if that is longer ago than
-/// the jitter, and an hour or half the time to the next moment, whichever is shorter.
-fn overdue(schedule: &Schedule, newest: Timestamp, now: Timestamp) -> Option<Timestamp> {
-    let first = next_due(schedule, newest)?;
-    let second = next_due(schedule, first)?;
-    let half = (second.as_second() - first.as_second()) / 2;
-    let jitter = i64::try_from(schedule.jitter.unwrap_or(0)).unwrap_or(i64::MAX);
-    let late = SignedDuration::from_secs(half.min(GRACE).saturating_add(jitter));
-    (first.checked_add(late).ok()? < now).then_some(first)
-}
-
-/// The newest run that the plan's own schedule asks for: one that a source's own schedule made says nothing of the others.
-fn by_the_plan<'a>(model: &Model, shelves: &'a Shelves) -> Option<&'a Manifest> {
-    let has_own = |name: &str| {
-        model.separates.iter().any(|own| own.schedule.is_some() && model.source(own.source).name == name)
-    };
-    let others = |run: &&Manifest| {
-        !run.archives.is_empty()
-            || run.repositories.is_empty()
-            || run.repositories.iter().any(|own| !has_own(&own.source))
-    };
-    let newest = |shelf: &'a Shelf| shelf.catalog.runs().rev().find(others);
-    shelves.shelves.iter().filter_map(newest).max_by_key(|run| run.run)
-}
-
 /// That a source with a schedule of its own is overdue by it.
-fn late(model: &Model, shelves: &Shelves, separate: &Separate, now: Timestamp) -> Option<String> {
+fn late(
+    model: &Model,
+    shelves: &Shelves,
+    separate: &Separate,
+    under_way: Option<&UnderWay>,
+    now: Timestamp,
+) -> Option<String> {
     let (schedule, name) = (separate.schedule.as_ref()?, &model.source(separate.source).name);
     let holds = |run: &&Manifest| run.repositories.iter().any(|own| own.source == *name);
     let newest = shelves.shelves.iter().filter_map(|shelf| shelf.catalog.runs().rev().find(holds));
     // One that was never made is told of with the sources.
-    let since = overdue(schedule, newest.map(|run| run.started).max()?, now)?;
+    let covers = under_way.filter(|way| way.only.is_empty() || way.only.contains(name));
+    let since = overdue::since(schedule, newest.map(|run| run.started).max()?, covers, now)?;
     Some(format!(
         "source `{name}` is overdue by its own schedule since {since}: see that something starts `plan run --only {name}`"
     ))

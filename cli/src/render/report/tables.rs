@@ -14,6 +14,7 @@ use jiff::Timestamp;
 
 use super::{Past, Run, span_of};
 use crate::progress::{bytes, duration};
+use crate::render::keeping::missing;
 use crate::render::rehearsal::short;
 
 /// Rows of a table; nobody reads more on a page.
@@ -156,9 +157,9 @@ pub fn runs(out: &mut String, standing: &Standing, past: &Past, now: Timestamp) 
     if let Some(more @ 1..) = past.runs.len().checked_sub(MOST) {
         let _ = writeln!(out, "<p class=\"soft\">and {} before these</p>", plural(more, "run"));
     }
-    if let Some(since) = standing.overdue_since {
-        let late = span(now.as_second() - since.as_second());
-        let text = format!("! a run was due at {}, {late} ago", shown(since));
+    if let Some(overdue) = &standing.overdue {
+        let late = span(now.as_second() - overdue.since.as_second());
+        let text = format!("! {}, {late} ago", missing(overdue));
         let _ = writeln!(out, "<p>{}</p>", span_of("bad", &text));
     }
 }
