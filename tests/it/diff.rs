@@ -384,6 +384,7 @@ fn a_path_is_with_another_source_only_if_that_one_reads_it() {
     let new = |exclude: &str| in_both(&(files("etc", "\"etc\"", exclude) + &files("web", "\"srv\"", "")));
     let lost = diff(&old("\"/nginx/\""), &new("\"/nginx/\""));
     has(&lost, "danger", "left_out");
+    has(&lost, "change", "told_as_lost");
     lost.stdout_has("etc/nginx` of source `web` may be left out by `/nginx/` of `etc`");
     diff(&old("\"nginx\""), &new("\"nginx\"")).stdout_has("is left out by `nginx` of `etc`");
     diff(&old("\"*\", \"!/nginx\""), &new("\"*\", \"!/nginx\"")).stdout_has("leaves out what matches `*`");

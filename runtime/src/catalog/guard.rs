@@ -332,7 +332,8 @@ fn shrank(catalog: &Catalog, occasion: &Occasion<'_>, name: &str) -> Option<Refu
 }
 
 /// Whether a look at a source found less than half of what the last one `earlier`, the newest first, did that found something: what
-/// was empty then, as where a disk is not mounted, is no measure.
+/// was empty then, as where a disk is not mounted, is no measure. What another driver counted is none either; but where it found
+/// something, and this one nothing, that is lost.
 fn less(name: &str, now: Found<'_>, earlier: &[Found<'_>], accepted: Option<&RunId>) -> Option<Refusal> {
     let record = now.record;
     let source = name.to_owned();
@@ -348,7 +349,8 @@ fn less(name: &str, now: Found<'_>, earlier: &[Found<'_>], accepted: Option<&Run
     }
     MEASURES.into_iter().find_map(|(what, count)| {
         let after = count(record)?;
-        let last = earlier.iter().find(|look| measures(look.record, count));
+        let mut alike = earlier.iter().filter(|look| look.record.is_read_like(record));
+        let last = alike.find(|look| measures(look.record, count));
         let last = last.filter(|look| !is_accepted(look.run))?;
         let before = count(last.record)?;
         let is_less = after.saturating_mul(2) < before;
@@ -394,17 +396,24 @@ impl Before {
     }
 }
 
-/// Of looks at a source, the newest first, those that [`less`] asks: the newest, and the newest that each question takes.
+/// Of looks at a source, the newest first, those that [`less`] asks: the newest, and the newest that each question takes, of each way
+/// in which the source was read.
 fn telling<'a>(looks: impl Iterator<Item = Found<'a>>) -> Vec<(RunId, SourceRecord)> {
-    let mut kept = Vec::new();
-    let (mut is_filled_met, mut met) = (false, [false; MEASURES.len()]);
+    let mut kept: Vec<(RunId, SourceRecord)> = Vec::new();
+    let mut ways: Vec<(&SourceRecord, [bool; MEASURES.len()])> = Vec::new();
+    let mut is_filled_met = false;
     for (at, look) in looks.enumerate() {
         // The newest may be the one that is asked about: it answers no question about itself.
         let mut is_telling = at == 0;
         if at > 0 && !is_filled_met && look.record.has_something() {
             (is_filled_met, is_telling) = (is_known(look.record), true);
         }
-        for (met, (_, count)) in met.iter_mut().zip(MEASURES) {
+        let way = ways.iter().position(|(record, _)| record.is_read_like(look.record));
+        let way = way.unwrap_or_else(|| {
+            ways.push((look.record, [false; MEASURES.len()]));
+            ways.len() - 1
+        });
+        for (met, (_, count)) in ways[way].1.iter_mut().zip(MEASURES) {
             if at > 0 && !*met && measures(look.record, count) {
                 (*met, is_telling) = (true, true);
             }

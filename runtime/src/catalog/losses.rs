@@ -80,8 +80,23 @@ pub(super) fn losses(catalog: &Catalog, coming: Option<&Current>, accepted: &Acc
     let names: BTreeSet<&str> = records.map(|record| record.name.as_str()).collect();
     names
         .into_iter()
-        .flat_map(|name| of_source(&looks(catalog, coming, name), accepted.get(name), name))
+        .flat_map(|name| {
+            let ways = by_way(looks(catalog, coming, name));
+            ways.into_iter().flat_map(move |looks| of_source(&looks, accepted.get(name), name))
+        })
         .collect()
+}
+
+/// Looks at a source, parted by how it was read: nothing is lost where another driver counts otherwise.
+fn by_way(looks: Vec<Found<'_>>) -> Vec<Vec<Found<'_>>> {
+    let mut ways: Vec<Vec<Found<'_>>> = Vec::new();
+    for look in looks {
+        match ways.iter_mut().find(|way| way[0].record.is_read_like(look.record)) {
+            Some(way) => way.push(look),
+            None => ways.push(vec![look]),
+        }
+    }
+    ways
 }
 
 fn of_source(looks: &[Found<'_>], accepted: Option<&RunId>, name: &str) -> Vec<Lost> {

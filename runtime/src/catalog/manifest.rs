@@ -158,6 +158,12 @@ impl SourceRecord {
         self.bytes > 0 || has_leaves()
     }
 
+    /// Whether it was read in the same way as another backup: counts of a copied data directory and of a dump say nothing of each
+    /// other.
+    pub fn is_read_like(&self, other: &SourceRecord) -> bool {
+        self.kind == other.kind && self.labels().driver == other.labels().driver
+    }
+
     /// What a run did not find of it.
     pub fn lacks(&self) -> Lack {
         match (self.missing, self.unread) {

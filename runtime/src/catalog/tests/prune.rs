@@ -296,6 +296,16 @@ fn a_source_that_shrank_by_more_than_half_deletes_nothing() {
     };
     assert_eq!(refused(vec![ok(10, 100), ok(4, 100)]), [shrank("entries", 10, 4)]);
     assert_eq!(refused(vec![ok(10, 100), ok(10, 49)]), [shrank("bytes", 100, 49)]);
+    // Another driver counts otherwise; one and the same, before and behind that, is held against itself.
+    let by = |driver: &str, entries, bytes| {
+        let labels = Labels { driver: Some(driver.to_owned()), ..Labels::default() };
+        SourceRecord { labels: Some(Box::new(labels)), ..ok(entries, bytes) }
+    };
+    assert_eq!(refused(vec![by("basebackup", 1000, 9000), by("dump", 4, 90)]), []);
+    let lost = vec![by("basebackup", 1000, 9000), by("dump", 4, 90), by("basebackup", 400, 9000)];
+    assert_eq!(refused(lost), [shrank("entries", 1000, 400)]);
+    let emptied = refused(vec![by("basebackup", 1000, 9000), by("dump", 1, 0)]);
+    assert!(matches!(emptied[..], [Refusal::Emptied { .. }]), "{emptied:?}");
     // A run that did not read it says nothing of its size.
     let skipped = source(0, 0, SourceStatus::Skipped);
     assert_eq!(refused(vec![ok(10, 100), skipped.clone()]), []);

@@ -28,6 +28,7 @@ impl<'a> Change<'a> {
     pub(super) fn files(&mut self, old: SourceId, new: SourceId) {
         let (Some(before), Some(after)) = (files_of(self.old, old), files_of(self.new, new)) else { return };
         let name = &self.new.source(new).name;
+        let told = self.found.len();
         self.paths(old, Some(new), true);
         for path in after.paths.iter().map(|path| path.absolute.as_path()) {
             if seen(before, path).is_none_or(|seen| seen.left_out.is_some()) {
@@ -36,6 +37,13 @@ impl<'a> Change<'a> {
         }
         for (weight, what) in limits(before, after) {
             self.once(reading(weight, format!("source `{name}` {what}")));
+        }
+        if self.found[told..].iter().any(is_less) {
+            let text = format!(
+                "where less than half of what `{name}` had is left by that, the next run tells of a loss, and its last run from before \
+                 stays for 30 days: what is right so is said behind it by `plan prune FILE --accept {name}`"
+            );
+            self.change("told_as_lost", text);
         }
         if before.compare != after.compare {
             self.change(
@@ -284,6 +292,11 @@ fn shown(shift: &Shift<'_>, subject: &str, then: &Path, now: &Path) -> Consequen
         Shift::TakenIn(text) => (Weight::Better, format!("takes in what matches `{text}`{}", below(then))),
     };
     reading(weight, format!("{subject} {what}"))
+}
+
+/// Whether a source holds less by it.
+fn is_less(consequence: &Consequence) -> bool {
+    matches!(consequence.name, "left_out" | "path_removed" | "path_moved")
 }
 
 /// The one path that a pattern can match, from where it is anchored; `None`: it may match several.
