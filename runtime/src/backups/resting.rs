@@ -12,7 +12,7 @@ use super::deciding::Deciding;
 use super::shelf::{Shelf, Shelves};
 use crate::catalog::ids::RunId;
 use crate::catalog::made::Made;
-use crate::catalog::manifest::{ArchiveRecord, Manifest};
+use crate::catalog::manifest::{ArchiveRecord, Manifest, SourceRecord};
 use crate::catalog::prune::fact;
 use crate::catalog::runs::Catalog;
 use crate::cipher::keyring::bare;
@@ -191,18 +191,25 @@ pub fn useless<'s>(
         return Err(of_all(&why));
     }
     let now = model.sources.iter().find(|declared| declared.name == source);
-    if let (Some(now), Some(then)) = (now.map(|now| now.kind.facts().word), manifest.source(source))
-        && now != then.kind
-    {
-        return Err(of_source(format!(
-            "there it is of kind `{}`, and no longer",
-            printable(then.kind.as_bytes())
-        )));
+    if let Some(why) = now.and_then(|now| read_otherwise(now, manifest.source(source)?)) {
+        return Err(of_source(why));
     }
     match unresolved(archive, source, base.run, record, targets) {
         Some(why) => Err(of_source(why)),
         None => Ok((shelf, manifest, record)),
     }
+}
+
+/// Why a source rests on nothing that was read otherwise; `None`: it is read as it was then.
+fn read_otherwise(now: &Source, then: &SourceRecord) -> Option<String> {
+    let facts = now.kind.facts();
+    let shown = |word: &str| printable(word.as_bytes());
+    if facts.word != then.kind {
+        return Some(format!("there it is of kind `{}`, and no longer", shown(&then.kind)));
+    }
+    let (now, then) = (facts.driver?, then.labels().driver.as_deref()?);
+    (now != then)
+        .then(|| format!("there it was read by driver `{}`, and by now it is by `{now}`", shown(then)))
 }
 
 /// Why a restore from any of these stores would not find what the source rests on: the archive may have had another name in any

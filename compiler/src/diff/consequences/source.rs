@@ -242,6 +242,13 @@ impl<'a> Change<'a> {
 
     /// Of a kind of which nothing else is told: whether it still reads the same.
     fn read_otherwise(&mut self, name: &str, one: &SourceKind, two: &SourceKind) {
+        if let (SourceKind::Postgres(one), SourceKind::Postgres(two)) = (one, two)
+            && one.driver != two.driver
+            && may_be_one_cluster(one, two)
+        {
+            // The driver is told of by itself.
+            return;
+        }
         let (one, two) = (one.own(), two.own());
         let text = match one.facts().word == two.facts().word {
             true if one.identity() == two.identity() => return,
@@ -279,6 +286,12 @@ pub(super) fn heirs(old: &Model, new: &Model) -> Vec<Option<SourceId>> {
         }
     }
     heirs
+}
+
+/// Whether two drivers read the same cluster, as far as both say what they read: each needs to be told other things.
+fn may_be_one_cluster(one: &Postgres, two: &Postgres) -> bool {
+    let is_same_folder = one.data_dir.is_none() || two.data_dir.is_none() || one.data_dir == two.data_dir;
+    is_same_folder && (&one.host, one.port, &one.database) == (&two.host, two.port, &two.database)
 }
 
 /// Whether two sources of different names read the same.
