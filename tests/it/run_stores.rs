@@ -1,7 +1,9 @@
 //! Stores that are away, full, another's, read-only: what is there stays whole, and what is said mends it.
 
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use crate::scenario::{SITE, Scenario, artefacts, everything, plan, shell, wait_for};
@@ -101,17 +103,136 @@ fn the_only_store_gone_is_a_failure_whatever_the_plan_says() {
     for absent in ["warn", "skip", "fail"] {
         let text =
             plan(SITE).replace("path = \"store\"", &format!("path   = \"store\"\n  absent = {absent}"));
-        let scenario = world(text);
+        let scenario = world(patient(&text, 2));
         scenario.next_day().plan(["run"]).status(0);
         fs::rename(scenario.path("store"), scenario.path("away")).unwrap();
         let shown = scenario.next_day().plan(["run", "--dry-run"]).status(1);
         assert!(shown.stdout.contains("is a disk not mounted?"), "{shown:?}");
         let answer = scenario.plan(["run"]).status(1);
         assert!(answer.said().contains("is a disk not mounted?"), "{answer:?}");
+        assert_eq!(answer.stderr.matches("the run waits for it").count(), 1, "{answer:?}");
         scenario.plan(["run", "--adopt"]).status(0);
         whole(&scenario.path("store"), 1);
         whole(&scenario.path("away"), 1);
     }
+}
+
+/// Starts a command, and does something once it has said this; how it ended, and what it said.
+#[track_caller]
+fn once_it_says(
+    scenario: &Scenario,
+    args: &[&str],
+    said: &str,
+    act: impl FnOnce(u32),
+) -> (Option<i32>, String) {
+    let mut command = scenario.command();
+    let child = command.args(args).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut child = child.spawn().unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
+    let mut all = String::new();
+    let mut act = Some(act);
+    for line in &mut lines {
+        if line.contains(said)
+            && let Some(act) = act.take()
+        {
+            act(child.id());
+        }
+        all += &(line + "\n");
+    }
+    assert!(act.is_none(), "{all}");
+    (child.wait().unwrap().code(), all)
+}
+
+/// The same plan, trying so often, with short pauses.
+fn patient(text: &str, attempts: u32) -> String {
+    let retry = format!("attempts = {attempts}\n  backoff  = 1s..1s");
+    text.replacen("attempts = 1", &retry, 1)
+}
+
+#[test]
+fn a_store_that_comes_late_is_waited_for_as_retry_says() {
+    // It is not there, or it is the empty folder that it is to be mounted on.
+    for make_empty in [false, true] {
+        let scenario = world(patient(&plan(&format!("{SITE}cycle {{\n  incrementals = 4\n}}\n")), 60));
+        scenario.next_day().plan(["run"]).status(0);
+        scenario.write("site/changed", "2");
+        let away = || {
+            fs::rename(scenario.path("store"), scenario.path("away")).unwrap();
+            if make_empty {
+                fs::create_dir(scenario.path("store")).unwrap();
+            }
+        };
+        let mount = || {
+            if make_empty {
+                fs::remove_dir(scenario.path("store")).unwrap();
+            }
+            fs::rename(scenario.path("away"), scenario.path("store")).unwrap();
+        };
+        away();
+        scenario.next_day();
+        let waits = "the run waits for it: asked again in ";
+        let (code, said) = once_it_says(&scenario, &["run"], waits, |_| mount());
+        assert_eq!(code, Some(0), "{said}");
+        // What the store has was looked up when it was there.
+        let listed = scenario.plan(["list", "--format", "json"]).json();
+        assert!(listed["runs"].to_string().contains("differential"), "{listed}");
+        whole(&scenario.path("store"), 2);
+        // A signal ends the waiting.
+        away();
+        let stop = |id| drop(shell(Path::new("/"), &format!("kill -TERM {id}")));
+        let (code, said) = once_it_says(&scenario, &["run"], waits, stop);
+        assert_eq!(code, Some(143), "{said}");
+        mount();
+        whole(&scenario.path("store"), 2);
+    }
+}
+
+#[test]
+fn a_store_that_goes_away_as_a_run_begins_is_asked_for_again_by_the_step_that_locks_it() {
+    for (absent, code) in [("warn", 0), ("fail", 0), ("skip", 0), ("fail", 1)] {
+        let text =
+            plan(SITE).replace("path = \"store\"", &format!("path   = \"store\"\n  absent = {absent}"));
+        let scenario = world(patient(&text, if code == 0 { 60 } else { 2 }));
+        scenario.next_day().plan(["run"]).status(0);
+        let begun = scenario.next_day().plan(["step", "p.plan", "lock", "--format", "json"]).status(0).json();
+        let run = begun["run"].as_str().unwrap();
+        fs::rename(scenario.path("store"), scenario.path("away")).unwrap();
+        let args = ["step", "p.plan", "lock/store", "--run", run];
+        let mount = || fs::rename(scenario.path("away"), scenario.path("store")).unwrap();
+        let (ended, said) = once_it_says(&scenario, &args, "attempt 1", |_| {
+            if code == 0 {
+                mount()
+            }
+        });
+        assert_eq!(ended, Some(code), "{absent}: {said}");
+    }
+}
+
+#[test]
+fn names_by_the_minute_wait_for_another_minute() {
+    let named =
+        SITE.replace("archive main {", "archive main {\n  name = \"p_${time(\"%Y%m%d%H%M\")}.tar.gz\"");
+    let scenario = world(plan(&named));
+    // The machine's own clock. A minute may end between two of these.
+    for _ in 0..3 {
+        scenario.plan(["run"]).status(0);
+        let made = artefacts(&scenario.path("store"));
+        let shown = scenario.plan(["run", "--dry-run"]).status(0);
+        let named = |path: &PathBuf| shown.stdout.contains(path.file_name().unwrap().to_str().unwrap());
+        assert!(!made.iter().any(named), "{shown:?}");
+        let mut command = scenario.command();
+        let child = command.arg("run").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut child = child.spawn().unwrap();
+        let mut first = String::new();
+        BufReader::new(child.stderr.take().unwrap()).read_line(&mut first).unwrap();
+        shell(Path::new("/"), &format!("kill -TERM {}", child.id()));
+        let ended = child.wait().unwrap().code();
+        if first.contains("waits for the next minute") {
+            assert_eq!((ended, artefacts(&scenario.path("store"))), (Some(143), made));
+            return;
+        }
+    }
+    panic!("three minutes ended just then");
 }
 
 #[test]

@@ -74,11 +74,15 @@ impl Asker {
         }
     }
 
-    /// Whether a run would find that the store is not its own.
-    pub fn is_refused(&self, model: &Model, declared: &Declared, store: &dyn ReadStore) -> bool {
-        let looked = Layout::new(&model.name)
-            .map(|layout| identity::inspect(store, &layout, &self.claim(model, declared)));
-        matches!(looked, Ok(Err(_)))
+    /// Why a run would find that the store is not its own.
+    pub fn refusal(
+        &self,
+        model: &Model,
+        declared: &Declared,
+        store: &dyn ReadStore,
+    ) -> Option<IdentityError> {
+        let layout = Layout::new(&model.name).ok()?;
+        identity::inspect(store, &layout, &self.claim(model, declared)).err()
     }
 
     /// Whether it is another machine's runs that use the store, and this one but looks. One that may write there, and has the name

@@ -25,10 +25,11 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
+use super::awaited::soon;
 use super::coordinator::{Bounds, Execution, Part, StopSignal, Work, execute_part};
 use super::event::{Event, Observer, Outcome};
 use super::facts::Facts;
-use super::prepare::{PrepareError, admit, prepare_again, prepare_run, remember_refused};
+use super::prepare::{PrepareError, Prepared, admit, prepare_again, prepare_run, remember_refused};
 use super::real::RealRun;
 use super::report::{Report, Verdict, is_late_action};
 use super::request::Request;
@@ -156,7 +157,15 @@ fn begin(
     observer: &Arc<dyn Observer>,
 ) -> Result<(RealRun, Meant, Execution), PrepareError> {
     let (asked, digest) = (request.clone(), digest(&request));
-    let (context, lock) = prepare_run(request).inspect_err(|error| remember_refused(&asked, error))?;
+    let (context, lock) = loop {
+        match prepare_run(request.clone(), true).inspect_err(|error| remember_refused(&asked, error))? {
+            Prepared::Ready(context, lock) => break (*context, lock),
+            Prepared::Soon(wait) => {
+                observer.event(Event::Note { text: soon(wait) });
+                std::thread::sleep(wait);
+            }
+        }
+    };
     for text in &context.told {
         observer.event(Event::Note { text: text.clone() });
     }

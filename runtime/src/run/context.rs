@@ -1,5 +1,6 @@
 //! A run as it was meant when it began: what is asked, its steps, and what they work with. A run and a dry run have the very same.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -46,6 +47,8 @@ pub(crate) struct Context {
     pub(super) levels: Arc<Levels>,
     /// Names in its stores.
     pub layout: Layout,
+    /// Stores that were away when it was prepared, and why.
+    pub away: BTreeMap<StoreId, String>,
     /// An earlier process has begun it.
     pub is_resumed: bool,
     /// The file systems that sources are expected to be on.

@@ -638,7 +638,12 @@ impl Coordinator {
             None if failure.kind == FailureKind::Away && self.work.lets_go(step, &message) => {
                 self.end(step, Outcome::Dropped(message), output, took, running.attempt);
             }
-            None => self.end(step, Outcome::Failed(message), output, took, running.attempt),
+            None => {
+                // A store that must be there: the run ends before its first step.
+                self.execution.fatal |=
+                    failure.kind == FailureKind::Away && matches!(step.action, Action::LockStore(_));
+                self.end(step, Outcome::Failed(message), output, took, running.attempt);
+            }
         }
     }
 
@@ -772,7 +777,7 @@ fn is_closing(action: &Action) -> bool {
 
 /// The wait behind attempt number `attempt`: doubled each time, and anything between half of it and all of it, so that
 /// many hosts that failed together do not come back together.
-fn backoff(retry: &Retry, attempt: u32) -> Duration {
+pub(super) fn backoff(retry: &Retry, attempt: u32) -> Duration {
     let doubled = retry.backoff_first.saturating_mul(1_u64 << attempt.saturating_sub(1).min(32));
     let most = Duration::from_secs(doubled.min(retry.backoff_most)).as_millis() as u64;
     let mut random = [0; 8];

@@ -114,6 +114,11 @@ impl Held {
         self.anchor("the staging", &declared.path)
     }
 
+    /// Whether a store is in use.
+    pub fn has(&self, id: StoreId) -> bool {
+        self.sessions.get(&id).is_some_and(|session| session.held().store.is_some())
+    }
+
     /// Gives back the stores, and takes nothing back: other processes go on.
     pub fn let_go(&self) {
         for session in self.sessions.values() {

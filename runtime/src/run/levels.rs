@@ -255,6 +255,8 @@ pub struct Stores {
     pub shelves: BTreeMap<StoreId, Shelf>,
     /// Those that this run is the first to use: nothing is there.
     pub new: BTreeSet<StoreId>,
+    /// Those that are not there now, or do not answer, and why.
+    pub away: BTreeMap<StoreId, String>,
     /// The runs that this machine has made.
     pub made: Made,
 }

@@ -10,6 +10,7 @@
 //! | [`coordinator`] | the one loop that owns a run's state |
 //! | [`steps`] | what a step is going to do, as a value: carried out by a run, shown by a dry run |
 //! | `real`, [`dry`] | a run, a dry run: each step planned, then carried out, or shown |
+//! | `awaited` | stores that come late |
 //! | `held`, `session` | what a run holds of this host, and of each store |
 //! | `records` | what is kept of a run while it goes on |
 //! | `parts` | what an archive is made of where not all of its sources could be read |
@@ -28,6 +29,7 @@
 
 mod accept;
 pub mod alone;
+mod awaited;
 mod context;
 pub mod coordinator;
 pub(crate) mod databases;
@@ -68,7 +70,7 @@ use tokio::sync::mpsc;
 
 use coordinator::{Bounds, StopSignal, Work, execute};
 use event::{Event, Observer};
-use prepare::{PrepareError, prepare_run};
+use prepare::PrepareError;
 use real::RealRun;
 use report::Report;
 use request::Request;
@@ -78,11 +80,10 @@ use request::Request;
 /// # Errors
 /// When the run may not begin: then nothing was changed. Whatever goes wrong later is in the report.
 pub async fn run(
-    request: Request,
+    asked: Request,
     observer: Arc<dyn Observer>,
     signals: mpsc::Receiver<StopSignal>,
 ) -> Result<Report, PrepareError> {
-    let asked = request.clone();
     let begun = Instant::now();
     let timeout = asked.model.limits.timeout.map(Duration::from_secs);
     if let Some(timeout) = timeout {
@@ -92,7 +93,8 @@ pub async fn run(
             crate::store::leave();
         });
     }
-    let (context, lock) = prepare_run(request).inspect_err(|error| {
+    let prepared = awaited::prepare(&asked, &observer, signals).await;
+    let (context, lock, signals) = prepared.inspect_err(|error| {
         prepare::remember_refused(&asked, error);
         notify::not_begun(&asked, error, &mut |text| observer.event(Event::Note { text }));
     })?;

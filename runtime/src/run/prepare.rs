@@ -10,8 +10,9 @@ use std::time::Duration;
 use backplan_compiler::Laid;
 use backplan_compiler::finding::Severity;
 use backplan_compiler::graph::{Action, Occasion, StepId};
-use backplan_compiler::lower::{LowerError, lower, needed_reads};
-use backplan_compiler::model::{Model, SourceId};
+use backplan_compiler::lower::{LowerError, fill, lower, needed_reads, zone};
+use backplan_compiler::model::{Model, SourceId, Store as Declared, StoreId};
+use backplan_compiler::value::Text;
 use jiff::Timestamp;
 
 use super::context::Context;
@@ -22,9 +23,11 @@ use super::mounts;
 use super::request::{Clock, Request, unusable_keys};
 use super::staging::Staging;
 use super::watch::{Runs, Watch};
+use crate::backups::BackupsError;
 use crate::backups::shelf::Shelf;
 use crate::catalog::fitness::Asker;
 use crate::catalog::host::{HostLock, HostLockError, HostState, Note, PlanState, StateError};
+use crate::catalog::identity::{IdentityError, may_be_made};
 use crate::catalog::ids::{Nonce, RunId, Uuid};
 use crate::catalog::layout::{Layout, artefact_name};
 use crate::catalog::made::Made;
@@ -38,8 +41,8 @@ use crate::past::state::Folders;
 use crate::places::world;
 use crate::postgres::pgbackrest::settings;
 use crate::programs::secrets::Secrets;
-use crate::store;
 use crate::store::limit::Limit;
+use crate::store::{self, StoreErrorKind};
 
 /// Bytes of a first line that `read` takes at the most.
 const LINE: u64 = 4096;
@@ -123,11 +126,20 @@ pub enum PrepareError {
     State(#[from] StateError),
 }
 
-/// Prepares a run that will happen: with the plan's lock.
+/// A run that is prepared, or is to be a little later.
+pub(crate) enum Prepared {
+    /// It may begin, under the lock on its plan.
+    Ready(Box<Context>, HostLock),
+    /// An artefact would have the name that one of a run just made has; in so long it would not.
+    Soon(Duration),
+}
+
+/// Prepares a run that will happen: with the plan's lock. One that is not `patient` begins though its artefacts may have the names of
+/// others.
 ///
 /// # Errors
 /// See [`PrepareError`].
-pub(crate) fn prepare_run(request: Request) -> Result<(Context, HostLock), PrepareError> {
+pub(crate) fn prepare_run(request: Request, patient: bool) -> Result<Prepared, PrepareError> {
     admit(&request)?;
     let host = HostState::open(&request.state)?;
     let started = request.clock.now();
@@ -145,9 +157,32 @@ pub(crate) fn prepare_run(request: Request) -> Result<(Context, HostLock), Prepa
     };
     // One that failed before it came to a store is known here alone.
     let here = history::newest(&host.plan(&request.model.name, &request.model.file)?, None);
-    let last = last_start(&request.model).max(here.map(|run| run.started()));
+    let stored = last_start(&request.model);
+    if let (Clock::System, Some(last), true) = (request.clock, stored, patient)
+        && let Some(next) = other_minute(&request.model, last, request.clock.now())
+    {
+        let wait = next.duration_since(request.clock.now());
+        return Ok(Prepared::Soon(Duration::try_from(wait).unwrap_or_default()));
+    }
+    let last = stored.max(here.map(|run| run.started()));
     let started = other_second(request.clock, started, last);
-    Ok((prepare(request, host, started)?, lock))
+    Ok(Prepared::Ready(Box::new(prepare(request, host, started)?), lock))
+}
+
+/// The next minute, where a run that begins now would give an artefact the time that it has in one of a run which began `last`, and
+/// one that begins then would not; `None`: it may begin now, or no minute helps.
+fn other_minute(model: &Model, last: Timestamp, now: Timestamp) -> Option<Timestamp> {
+    let next = Timestamp::from_second((now.as_second().div_euclid(60) + 1) * 60).ok()?;
+    let zone = zone(model);
+    let filled = |text: &Text, at: Timestamp| {
+        fill(text, &Occasion { now: Some(at), ..Occasion::default() }, &zone).ok()
+    };
+    let mut names = model.archives.iter().filter_map(|archive| archive.file_name.as_ref());
+    let is_taken = |text: &Text| {
+        let then = filled(text, last);
+        filled(text, now) == then && filled(text, next) != then
+    };
+    names.any(is_taken).then_some(next)
 }
 
 /// When the last run began that a reachable store knows of.
@@ -205,8 +240,11 @@ pub(crate) fn prepare_forecast(request: Request) -> Result<Context, PrepareError
     admit(&request)?;
     let host = HostState::foresee(&request.state)?;
     let now = request.clock.now();
-    let started = match (request.clock, last_start(&request.model)) {
-        // The run itself would wait for the next second.
+    let last = last_start(&request.model);
+    let minute = last.and_then(|last| other_minute(&request.model, last, now));
+    let started = match (request.clock, last) {
+        // The run itself would wait for it, and so for the next second.
+        (Clock::System, _) if let Some(minute) = minute => minute,
         (Clock::System, Some(last)) if last.as_second() == now.as_second() => {
             now.checked_add(jiff::SignedDuration::from_secs(1)).unwrap_or(now)
         }
@@ -329,7 +367,8 @@ pub(super) fn prepare_again(
     };
     stores.shelves.values_mut().for_each(|shelf| shelf.catalog.remove(&begun.0));
     let found = found(&request, &plan, &stores, &occasion.not_due, begun.1)?;
-    let found = Found { watch: Watch { runs, ..found.watch }, ..found };
+    // A store that is away is waited for by the step that needs it.
+    let found = Found { watch: Watch { runs, ..found.watch }, away: BTreeMap::new(), ..found };
     assemble(request, host, plan, begun, found, occasion)
 }
 
@@ -342,6 +381,7 @@ struct Found {
     levels: Levels,
     mounts: Expected,
     watch: Watch,
+    away: BTreeMap<StoreId, String>,
 }
 
 fn found(
@@ -361,7 +401,7 @@ fn found(
         &before,
         &mounts,
     );
-    Ok(Found { levels, mounts, watch })
+    Ok(Found { levels, mounts, watch, away: stores.away.clone() })
 }
 
 fn assemble(
@@ -369,7 +409,7 @@ fn assemble(
     host: HostState,
     plan: PlanState,
     (run, started): (RunId, Timestamp),
-    Found { levels, mounts, watch }: Found,
+    Found { levels, mounts, watch, away }: Found,
     occasion: Occasion,
 ) -> Result<Context, PrepareError> {
     let model = &request.model;
@@ -403,6 +443,7 @@ fn assemble(
         graph: Arc::new(graph),
         secrets: Secrets::default(),
         is_resumed: false,
+        away,
         folders,
         told,
         watch,
@@ -428,22 +469,40 @@ fn stores(request: &Request, host: &HostState, plan: &PlanState) -> Stores {
     let model = &request.model;
     // Where it cannot be read, the run says so when it commits.
     let made = Made::load(plan.folder()).unwrap_or_default();
-    let mut stores = Stores { shelves: BTreeMap::new(), new: BTreeSet::new(), made };
+    let mut stores = Stores { made, ..Stores::default() };
     let asker = Asker::running(host, plan, request.adopt);
     for (id, store) in model.each_store() {
+        let known = plan.known(&store.name, &store.location());
         match Shelf::declared(store, &model.name) {
-            Ok(shelf) if asker.is_refused(model, store, shelf.store.as_ref()) => {}
-            Ok(shelf) => {
-                stores.shelves.insert(id, shelf);
+            Ok(shelf) => match asker.refusal(model, store, shelf.store.as_ref()) {
+                None => drop(stores.shelves.insert(id, shelf)),
+                // A mount point in which there is nothing yet looks like this.
+                Some(error @ IdentityError::WrongDisk { .. }) => {
+                    stores.away.insert(id, error.to_string());
+                }
+                Some(_) => {}
+            },
+            Err(error) => {
+                stores.away.extend(why_away(store, error, known, request.adopt).map(|why| (id, why)));
+                // One that this host has used is away; another will be made.
+                if known.is_none() || request.adopt {
+                    stores.new.insert(id);
+                }
             }
-            // One that this host has used is away; another will be made.
-            Err(_) if plan.known(&store.name, &store.location()).is_none() || request.adopt => {
-                stores.new.insert(id);
-            }
-            Err(_) => {}
         }
     }
     stores
+}
+
+/// What is said of a store that is not there, or does not answer; `None`: it will be made, or is there and has another trouble.
+fn why_away(declared: &Declared, error: BackupsError, known: Option<Uuid>, adopt: bool) -> Option<String> {
+    match error {
+        BackupsError::Store(error) if error.kind == StoreErrorKind::Absent => {
+            may_be_made(declared, known, adopt).err().map(|error| error.to_string())
+        }
+        BackupsError::Store(error) => error.kind.is_away().then(|| error.to_string()),
+        _ => None,
+    }
 }
 
 fn refused(model: &Model, error: LowerError) -> PrepareError {

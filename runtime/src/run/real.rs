@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use backplan_compiler::graph::{Action, Step, StepId, Undo};
-use backplan_compiler::model::StoreId;
+use backplan_compiler::model::{Absent, StoreId};
 
 use super::context::Context;
 use super::coordinator::{Execution, Failure, Performed, Work};
@@ -139,6 +139,24 @@ impl Work for RealRun {
         match step.action {
             Action::Publish(_, store) | Action::Commit(store) => {
                 self.records.lets_go(&self.context, &step.id, store, why)
+            }
+            // Another repository of the source has its backup, or will.
+            Action::DumpApart(source, store) => {
+                let others = self.context.model().separate(source).map(|own| &own.to);
+                let facts = self.records.facts();
+                let is_there = |other: &&StoreId| {
+                    **other != store && self.held.has(**other) && !facts.away.contains(*other)
+                };
+                others.is_some_and(|others| others.iter().any(|other| is_there(&other)))
+                    && self.records.lets_go(&self.context, &step.id, store, why)
+            }
+            Action::LockStore(store) => {
+                let absent = self.context.model().store(store).absent;
+                if absent == Absent::Warn {
+                    let text = format!("{why}; the run goes on without it");
+                    self.records.warn_once(&self.context, &step.id, text);
+                }
+                absent != Absent::Fail
             }
             _ => false,
         }

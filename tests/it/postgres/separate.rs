@@ -411,3 +411,34 @@ fn a_cluster_with_a_schedule_of_its_own_is_backed_up_when_that_says() {
     at(&scenario, "2026-11-09T12:00:02Z", &noon).status(0);
     assert_eq!(kinds(), "FIIFD");
 }
+
+#[test]
+fn a_repository_that_goes_away_within_a_run_costs_nothing_where_another_has_the_backup() {
+    let scenario = super::world();
+    let cluster = archiving(&scenario, &scenario.path("pg/settings"), "backplan_leaves");
+    let declared = |absent: &str| {
+        apart(&cluster, "backplan_leaves", "  staging = \"pg/settings\"\n", "")
+            .replace("to = [store]", "to = [store, far]")
+            .replace("source db", &format!("store far: dir {{\n  path = \"far\"\n{absent}}}\nsource db"))
+    };
+    fs::create_dir_all(scenario.path("far")).unwrap();
+    open_above(&scenario.path("far/x"));
+    scenario.write("p.plan", declared(""));
+    scenario.next_day().plan(["run", "p.plan"]).status(0);
+    // Behind the locks, and before the tool comes to it.
+    let goes = "window leaving {\n  around = [db]\n  enter  = [\"mv\", \"far\", \"away\"]\n}\nretry {\n  attempts = 1\n}\n";
+    let mut nights = 1;
+    for (absent, code) in [("", 3), ("  absent = skip\n", 0), ("  absent = fail\n", 1)] {
+        scenario.write("p.plan", declared(absent) + goes);
+        let made = scenario.next_day().plan(["run", "p.plan", "--format", "json"]).status(code).json();
+        nights += 1;
+        assert_eq!(made["committed"], serde_json::json!(["store"]), "{made}");
+        assert_eq!(backups(&own(&scenario, "store", "p", "db"), "backplan_leaves").len(), nights);
+        // It is back by the next night.
+        let _ = fs::remove_dir_all(scenario.path("far"));
+        fs::rename(scenario.path("away"), scenario.path("far")).unwrap();
+    }
+    scenario.write("p.plan", declared(""));
+    scenario.next_day().plan(["run", "p.plan"]).status(0);
+    assert_eq!(backups(&own(&scenario, "far", "p", "db"), "backplan_leaves").len(), 2);
+}

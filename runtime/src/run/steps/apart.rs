@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use backplan_compiler::lower::repository;
 use backplan_compiler::model::{Level, Postgres, Separate, Source, SourceId, Store, StoreId, Worded};
 
-use super::{Ahead, Doing, Failure, Output, Performed, Scene, Sight, StepPlan, done, dump};
+use super::{Ahead, Doing, Failure, FailureKind, Output, Performed, Scene, Sight, StepPlan, done, dump};
+use crate::catalog::identity::{self, IdentityError};
 use crate::catalog::made::Made;
 use crate::catalog::runs::Catalog;
 use crate::machine::host_name;
@@ -18,6 +19,7 @@ use crate::run::context::no_secret;
 use crate::run::databases::Cluster;
 use crate::run::facts::{ApartFact, SourceFact};
 use crate::run::output::SourceOutput;
+use crate::store::{StoreError, StoreErrorKind};
 
 /// A source's own repository in a store.
 #[derive(Clone, Copy)]
@@ -60,7 +62,7 @@ impl StepPlan for DumpApart<'_> {
     fn carry_out(self: Box<Self>, doing: &Doing<'_>) -> Result<Performed, Failure> {
         let own = self.0;
         let cluster = Cluster::of(doing, own.id, own.postgres);
-        let folder = own.folder(doing)?;
+        let folder = own.folder(doing).map_err(|failure| own.gone(doing, failure))?;
         let tell = doing.tell();
         let mut job = cluster.job(&folder, &tell)?;
         let apart = own.apart(doing, &folder)?;
@@ -71,7 +73,8 @@ impl StepPlan for DumpApart<'_> {
         let remote = Some(&apart.repository).filter(|repository| repository.is_remote());
         let remote = remote.map(|repository| repository.settings().clone());
         job.separate = Some(apart);
-        let backup = driver(own.postgres.driver).back_up(&job).map_err(|error| cluster.failure(&error))?;
+        let backup = driver(own.postgres.driver).back_up(&job);
+        let backup = backup.map_err(|error| own.gone(doing, cluster.failure(&error)))?;
         backup.notes.iter().for_each(|note| doing.note(note));
         for warning in &backup.warnings {
             doing.warn(format!("source `{}`: {warning}", own.source.name));
@@ -87,6 +90,23 @@ impl StepPlan for DumpApart<'_> {
 }
 
 impl Own<'_> {
+    /// A failure of what is done by a path, or by the tool, which says in its own way that it could not reach its repository: that of
+    /// a store that is away, where that is so by now.
+    fn gone(&self, doing: &Doing<'_>, failure: Failure) -> Failure {
+        let Some(store) = doing.session(self.store).held().store.clone() else { return failure };
+        let is_away = |error: &StoreError| error.kind.is_away() || error.kind == StoreErrorKind::Moved;
+        let looked = match store.in_place().and_then(|()| store.may_write()) {
+            Ok(()) => identity::read_format(store.as_ref(), &doing.context.layout),
+            Err(error) => Err(error.into()),
+        };
+        match looked {
+            Err(IdentityError::Store(error)) if is_away(&error) && failure.kind != FailureKind::Stopped => {
+                Failure::away(format!("{error} ({})", failure.message))
+            }
+            _ => failure,
+        }
+    }
+
     /// The folder that its repository is in, only where the store is known to be the right one. That of a store which is no
     /// folder has its settings here.
     fn folder(&self, doing: &Doing<'_>) -> Result<PathBuf, Failure> {
@@ -212,6 +232,9 @@ impl StepPlan for ExpireApart<'_> {
 
     fn carry_out(self: Box<Self>, doing: &Doing<'_>) -> Result<Performed, Failure> {
         let Some(own) = self.own else { return done() };
+        if doing.facts().away.contains(&own.store) {
+            return Ok(Performed::Idle("its store went away".to_owned()));
+        }
         let known = match self.named {
             Ok((known, _)) => known,
             Err(why) => {

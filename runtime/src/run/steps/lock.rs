@@ -12,6 +12,7 @@ use crate::catalog::identity::{self, IdentityError, Standing, may_be_made};
 use crate::catalog::ids::Uuid;
 use crate::catalog::lock::{self, Holder, Lease, LeaseTimes, LockError};
 use crate::control::Control;
+use crate::run::awaited::is_needed;
 use crate::store::limit::Limit;
 use crate::store::{self, Object, ReadStore, Store, StoreError, StoreErrorKind};
 
@@ -52,6 +53,23 @@ fn went_away(declared: &Declared, failure: Failure) -> Result<Dropped, Failure> 
     }
 }
 
+/// One that was there when the run was prepared, went away since, and without which the run fails: it is asked for again, as `retry`
+/// says. One that was away then was waited for by then.
+fn awaited(scene: Scene<'_>, id: StoreId, is_away: bool, why: &impl ToString) -> Option<Failure> {
+    let (context, model) = (scene.context, scene.model());
+    if !is_away || context.away.contains_key(&id) {
+        return None;
+    }
+    // Stores are locked in this order: what comes behind has not been asked for yet.
+    let is_off = |other: StoreId| match other < id {
+        true => !scene.has(other),
+        false => context.away.contains_key(&other),
+    };
+    let off = model.each_store().map(|(other, _)| other).filter(|other| is_off(*other)).collect();
+    let is_needed = model.store(id).absent == Absent::Fail || is_needed(model, &context.graph, id, &off);
+    is_needed.then(|| Failure::away(why.to_string()))
+}
+
 /// Whether a store is not there, or does not answer.
 fn is_away(error: &IdentityError) -> bool {
     match error {
@@ -88,7 +106,10 @@ impl LockPlan {
     pub fn make(scene: Scene<'_>, id: StoreId, control: &Control) -> Result<LockPlan, Failure> {
         let (context, declared) = (scene.context, scene.model().store(id));
         let known = context.known(id);
-        let away = |error: &IdentityError| absent(declared, error).map(LockPlan::Dropped);
+        let away = |error: &IdentityError| match awaited(scene, id, is_away(error), error) {
+            Some(failure) => Err(failure),
+            None => absent(declared, error).map(LockPlan::Dropped),
+        };
         let store = match store::open(declared, &context.secrets.under(control)) {
             Err(error) if error.kind == StoreErrorKind::Absent => {
                 if let Err(error) = may_be_made(declared, known, context.request.adopt) {
@@ -108,7 +129,11 @@ impl LockPlan {
                 looked => looked.map_err(not_ours)?,
             };
             if let Err(failure) = context.highest(store.as_ref()).map_err(not_ours) {
-                return went_away(declared, failure).map(LockPlan::Dropped);
+                let is_away = failure.kind == FailureKind::Away;
+                return match awaited(scene, id, is_away, &failure.message) {
+                    Some(failure) => Err(failure),
+                    None => went_away(declared, failure).map(LockPlan::Dropped),
+                };
             }
         }
         Ok(LockPlan::Take(Box::new(Take { id, known, store, standing })))
@@ -127,9 +152,15 @@ impl StepPlan for LockPlan {
         match *self {
             LockPlan::Dropped(dropped) => Ok(go_on_without(doing, dropped)),
             LockPlan::Take(take) => {
-                let declared = doing.context.model().store(take.id);
+                let id = take.id;
+                let declared = doing.context.model().store(id);
                 take.carry_out(doing).or_else(|failure| {
-                    went_away(declared, failure).map(|dropped| go_on_without(doing, dropped))
+                    let is_away = failure.kind == FailureKind::Away;
+                    let facts = doing.facts();
+                    match awaited(doing.scene(&facts), id, is_away, &failure.message) {
+                        Some(failure) => Err(failure),
+                        None => went_away(declared, failure).map(|dropped| go_on_without(doing, dropped)),
+                    }
                 })
             }
         }
