@@ -443,6 +443,16 @@ assert base["resources"] == ["p.yaml"] and base["kind"] == "Kustomization"
 "#;
     let python = python("kubernetes");
     scenario.other(&[python.to_str().unwrap(), "-c", check]).status(0);
+    // A folder that is saved is never made, also where a database in it is written to; a store's is. Rehearsals have a place.
+    let both = "source app: files {\n  paths = [\"site\"]\n}\n\nsource db: sqlite {\n  path = \"site/app.db\"\n}\n\n\
+        archive main {\n  from = all\n  to = [store]\n}\n\nschedule {\n  run = daily at 02:30\n}\n";
+    scenario.write("k.plan", plan(both));
+    let words = ["schedule", "k.plan", "--for", "kubernetes", "--image", "r.example/b:1", "--node", "y"];
+    let written = scenario.plan(words).status(0).stdout;
+    let words: Vec<&str> = written.split_whitespace().collect();
+    let kinds = |kind: &str| words.windows(2).filter(|pair| pair == &["type:", kind]).count();
+    assert_eq!((kinds("Directory"), kinds("DirectoryOrCreate")), (1, 1), "{written}");
+    assert!(words.windows(4).any(|four| four == ["name:", "TMPDIR", "value:", "/tmp"]), "{written}");
     assert!(!text.contains("hidden-default"));
     let diff = |status| {
         scenario

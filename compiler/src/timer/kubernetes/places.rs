@@ -8,7 +8,7 @@ use super::objects::{KeyRef, Mount, ValueFrom, Variable, Volume, VolumeKind};
 use super::{Cluster, STATE};
 use crate::count::plural;
 use crate::kinds::Use;
-use crate::model::{Model, PostgresDriver, SourceKind, StoreKind};
+use crate::model::{Model, PostgresDriver, SourceKind, Store, StoreKind};
 use crate::value::Secret;
 
 /// Folders that the program in the image needs as they are.
@@ -137,16 +137,25 @@ pub(super) fn volumes(model: &Model, cluster: &Cluster, places: &mut Places) -> 
     {
         let (name, path) = (format!("node-{number}"), fit(path)?);
         places.writes_node |= writes;
+        let at = Path::new(&path);
         let kind = match () {
-            () if *writes => "DirectoryOrCreate",
-            () if !of_sources.contains(Path::new(&path)) => "",
-            () if cluster.is_file.is_some_and(|is_file| is_file(Path::new(&path))) => "File",
-            () => "Directory",
+            () if of_sources.contains(at) && cluster.is_file.is_some_and(|is_file| is_file(at)) => "File",
+            () if of_sources.contains(at) => "Directory",
+            () if is_made(model, at) => "DirectoryOrCreate",
+            // Of a database that is written to, as its readers take part in its locks.
+            () if *writes => "Directory",
+            () => "",
         };
         places.mount(&name, &path, None, !writes);
         places.add(&name, VolumeKind::HostPath { path, kind });
     }
     Ok(())
+}
+
+/// Whether runs make this folder, where it is not there.
+fn is_made(model: &Model, path: &Path) -> bool {
+    let is_of = |store: &Store| matches!(&store.kind, StoreKind::Dir { path: at } if at == path);
+    model.stores.iter().any(is_of) || model.staging.iter().any(|staging| staging.path == path)
 }
 
 /// A path as a mount has it, one that hides nothing of what the program needs.
