@@ -37,6 +37,39 @@ fn paths_and_stores_are_looked_at_and_nothing_is_written() {
 }
 
 #[test]
+fn programs_and_accounts_of_sources_are_looked_at() {
+    let text = |program: &str, account: &str| {
+        plan(&format!(
+            "source app: command {{\n  run = [\"{program}\"]\n  as = \"x\"\n  run_as = \"{account}\"\n}}\n\n\
+             archive a {{\n  from = [app]\n  to = [store]\n}}\n"
+        ))
+    };
+    let own = shell(std::path::Path::new("/"), "id -un");
+    let scenario = Scenario::new().file("p.plan", text("id", own.trim()));
+    live(&scenario).status(0);
+    scenario.plan(["run"]).status(0);
+    for (program, account, told) in [
+        ("nowhere-to-be-found", own.trim(), "there is no program `nowhere-to-be-found`"),
+        ("/nowhere/id", own.trim(), "there is no program `/nowhere/id`"),
+        ("id", "nobody-of-that-name", "there is no account `nobody-of-that-name`"),
+    ] {
+        scenario.write("p.plan", text(program, account));
+        live(&scenario).status(1).says(told);
+        scenario.plan(["run"]).status(1);
+    }
+    // Who is not root can start programs as nobody else, and as himself.
+    if is_root() {
+        for (account, status) in [("nobody", 0), ("postgres", 1)] {
+            scenario.write("p.plan", text("id", account));
+            shell(&scenario.path("."), "chmod a+rx ..; chmod -R a+rX .; chmod 777 store");
+            let way = ["setpriv", "--reuid=nobody", "--clear-groups", "env", "XDG_STATE_HOME=/tmp/nowhere"];
+            let found = scenario.plan_by(&way, ["check", "--live", "p.plan"]).said();
+            assert_eq!(found.contains("only root can start a program as"), status == 1, "{found}");
+        }
+    }
+}
+
+#[test]
 fn too_little_room_and_a_clock_that_is_behind_are_told() {
     let scenario = Scenario::new().file("p.plan", plan(SITE)).file("site/a", "a");
     shell(&scenario.path("site"), "head -c 3000000 /dev/urandom > noise");

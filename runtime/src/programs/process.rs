@@ -88,7 +88,7 @@ impl Program {
 
     fn command(&self) -> io::Result<Command> {
         let mut words: Vec<&str> = Vec::new();
-        if let Some(account) = &self.run_as {
+        if let Some(account) = self.run_as.as_deref().filter(|account| !is_own(account)) {
             words.extend([runuser(), "-u", account, "--"]);
         }
         words.extend(self.argv.iter().map(String::as_str));
@@ -107,6 +107,14 @@ impl Program {
         command.envs(self.env.iter().map(|(name, value)| (name, value)));
         Ok(command)
     }
+}
+
+/// Whether this process is of that account: who is not root can become no other, and need not become itself.
+fn is_own(account: &str) -> bool {
+    let own = rustix::process::geteuid();
+    !own.is_root()
+        && crate::places::account::find(account)
+            .is_ok_and(|found| found.is_some_and(|(user, _)| user == own.as_raw()))
 }
 
 /// What starts a program as another account. A cron's `PATH` has no folder of the system's own programs.

@@ -1,12 +1,19 @@
 //! A program's standard output as a source: streamed, and whole only if the program ended with 0.
 
 use std::io::{self, Read};
+use std::path::Path;
 
-use backplan_compiler::model::{ArchiveId, Command};
+use backplan_compiler::codes;
+use backplan_compiler::model::{ArchiveId, Command, SourceId};
+use backplan_compiler::value::Text;
+use rustix::fs::{Access, access};
+use rustix::process::geteuid;
 
 use super::Reader;
+use super::look::Look;
 use crate::artefact::Content;
 use crate::control::Control;
+use crate::places::account;
 use crate::programs::process::{ProcessError, Program, Running, Tell};
 use crate::run::coordinator::Failure;
 use crate::run::reading::Reading;
@@ -22,6 +29,56 @@ impl Reader for Command {
             mtime: reading.started(),
             mode: 0o600,
         }))
+    }
+
+    /// Whether its program is there, and its account: whoever looks is best the account that runs the plan.
+    fn probe(&self, look: &mut Look<'_>, id: SourceId, _: &Path) -> u64 {
+        let source = look.model.source(id);
+        if let Some(name) = &self.run_as {
+            match account::find(name) {
+                Ok(None) => {
+                    let message = format!("source `{}`: {}", source.name, account::missing(name));
+                    look.find(
+                        &codes::ACCOUNT_MISSING,
+                        source.place,
+                        message,
+                        "name an account of this machine",
+                    );
+                }
+                Ok(Some((user, _))) if !geteuid().is_root() && user != geteuid().as_raw() => {
+                    let message =
+                        format!("source `{}`: only root can start a program as `{name}`", source.name);
+                    look.find(
+                        &codes::RIGHTS_MISSING,
+                        source.place,
+                        message,
+                        "run the plan as root, or as that account",
+                    );
+                }
+                // What cannot be told now is told by the run.
+                Ok(_) | Err(_) => {}
+            }
+        }
+        // One whose name is known when it runs is looked for by the run.
+        let program = self.run.first().and_then(Text::as_literal).filter(|program| !program.is_empty());
+        if let Some(program) = program.filter(|program| !is_there(program)) {
+            let message = format!("source `{}`: there is no program `{program}`", source.name);
+            let help = "install it where the plan runs, or write its path";
+            look.find(&codes::TOOL_MISSING, source.place, message, help);
+        }
+        0
+    }
+}
+
+/// Whether a program would be found: by its path, else in the folders of `PATH`.
+fn is_there(program: &str) -> bool {
+    let is_program = |path: &Path| path.is_file() && access(path, Access::EXEC_OK).is_ok();
+    match program.contains('/') {
+        true => is_program(Path::new(program)),
+        false => {
+            let folders = std::env::var_os("PATH").unwrap_or_default();
+            std::env::split_paths(&folders).any(|folder| is_program(&folder.join(program)))
+        }
     }
 }
 
