@@ -120,6 +120,32 @@ fn a_cluster_that_is_written_to_is_copied_and_comes_back_whole() {
     goes_on_where_it_was(&cluster, &rows.to_string());
 }
 
+/// A cluster is asked by the superusers that it had then, whatever a plan calls them today, or none does.
+#[test]
+fn a_cluster_is_started_whose_superuser_is_called_otherwise() {
+    let cluster = Cluster::new();
+    cluster.sql("CREATE ROLE app SUPERUSER LOGIN");
+    let by_app = |sql: &str| {
+        cluster.sh(&format!("psql -X -At -h $PWD/sock -U app -d postgres -c \"{sql}\""));
+    };
+    by_app("ALTER ROLE postgres RENAME TO \\\"the owner\\\"");
+    by_app("REVOKE CONNECT ON DATABASE template1 FROM public");
+    cluster.plan("basebackup", "user = \"app\"");
+    cluster.scenario.plan(["run"]).status(0);
+    let restore = |how: &[&str]| {
+        let words = ["restore", "--source", "main", "--to", "back", "--start", "--patience", "90"];
+        cluster.scenario.plan(words.iter().chain(how)).status(0).says("running");
+        let rows = "psql -X -At -h $PWD/back.server -U app -d postgres -c 'SELECT count(*) FROM far'";
+        assert_eq!(cluster.sh(rows).trim(), "77");
+        cluster.sh("pg_ctl -s -D back -m fast stop");
+        shell(&cluster.scenario.path("."), "rm -r back back.*");
+    };
+    restore(&["--store", "store"]);
+    // One that was made later.
+    cluster.plan("basebackup", "user = \"made_later\"");
+    restore(&[]);
+}
+
 /// A restore that was cut short keeps a server from starting, and goes on with what is there, its tablespaces too.
 fn goes_on_where_it_was(cluster: &Cluster, rows: &str) {
     let root = cluster.scenario.path(".");

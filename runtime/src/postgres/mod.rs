@@ -33,6 +33,7 @@ pub mod repository;
 pub mod restore;
 pub mod server;
 pub mod stream;
+mod superusers;
 pub mod tools;
 pub mod unread;
 pub mod wal;

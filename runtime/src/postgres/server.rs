@@ -21,6 +21,7 @@ use rustix::process::{Pid, Signal, geteuid, kill_process, kill_process_group};
 
 use super::harmless::{self, ControlData};
 use super::names::connection_to;
+use super::superusers::superusers;
 use crate::confine::{self, ConfineError, Confined, Confinement, Cover, HeldBy};
 use crate::control::{Control, Stopped};
 use crate::keeper;
@@ -34,6 +35,15 @@ const TICK: Duration = Duration::from_millis(100);
 const FAST: Duration = Duration::from_secs(30);
 const IMMEDIATE: Duration = Duration::from_secs(5);
 /// Lines of the log that an error carries.
+/// How long it may know none of the roles that it is asked by.
+const STRANGE: Duration = Duration::from_secs(60);
+/// How a server says that, which lets others in.
+const REFUSALS: [&str; 4] = [
+    "does not exist",
+    "permission denied for database",
+    "is not permitted to log in",
+    "no pg_hba.conf entry",
+];
 const LAST_WORDS: usize = 12;
 /// The folder on which the server's view of the world is built.
 const PLACE: &str = "world";
@@ -164,6 +174,17 @@ pub enum ServerError {
         /// The log's last lines.
         words: Vec<String>,
     },
+    /// It answers, and to nobody that is known.
+    #[error(
+        "the server answers, and lets in none of the roles that are known ({}): name one by `user` in the plan; its log says:\n  {}",
+        tried.join(", "), words.join("\n  ")
+    )]
+    Unknown {
+        /// As whom it was asked.
+        tried: Vec<String>,
+        /// The log's last lines.
+        words: Vec<String>,
+    },
     /// It is out of recovery though it was to pause.
     #[error("the server opened for writing though it was to pause at its target")]
     NotPaused,
@@ -269,7 +290,7 @@ impl Server {
     /// # Errors
     /// When it ended, does not come to that, or the caller is asked to stop.
     pub fn wait(&mut self, expect: Expect, timeout: Duration, control: &Control) -> Result<(), ServerError> {
-        let begun = Instant::now();
+        let (begun, mut refused) = (Instant::now(), None);
         loop {
             control.check()?;
             if let Some(status) = self.child.try_wait().map_err(looking)? {
@@ -281,7 +302,15 @@ impl Server {
                     _ => Err(ServerError::Ended { status, words: self.last_words() }),
                 };
             }
-            match (expect, self.state(control)?) {
+            let Some(state) = self.state(control)? else {
+                // A role may come with the log that is still replayed.
+                if refused.get_or_insert_with(Instant::now).elapsed() >= STRANGE {
+                    return Err(ServerError::Unknown { tried: self.known_roles(), words: self.last_words() });
+                }
+                std::thread::sleep(TICK);
+                continue;
+            };
+            match (expect, state) {
                 (Expect::Open, State::Open) | (Expect::Paused, State::Paused) => return Ok(()),
                 (Expect::Paused | Expect::Gone, State::Open) => return Err(ServerError::NotPaused),
                 _ if begun.elapsed() >= timeout => {
@@ -303,7 +332,14 @@ impl Server {
             "select lsn, pg_wal_lsn_diff('{end}', lsn) < pg_size_bytes(current_setting('wal_segment_size')) \
              from coalesce(pg_last_wal_replay_lsn(), pg_current_wal_lsn()) as at (lsn)"
         );
-        let at = match self.query("template1", &sql, control)?.into_iter().next().as_deref() {
+        let mut rows = self.query("template1", &sql, control);
+        for role in self.known_roles() {
+            match rows {
+                Ok(_) => break,
+                Err(_) => rows = self.query_by(&role, "template1", &sql, control),
+            }
+        }
+        let at = match rows?.into_iter().next().as_deref() {
             Some([_, reached]) if reached == "t" => return Ok(()),
             Some([at, _]) => at.clone(),
             _ => "a place that it does not tell".to_owned(),
@@ -311,17 +347,43 @@ impl Server {
         Err(ServerError::Short { at, end, words: self.last_words() })
     }
 
-    fn state(&self, control: &Control) -> Result<State, ServerError> {
+    /// How it stands, asked as a superuser: by the roles that its files name, which are those of then, and else as it was said.
+    fn state(&self, control: &Control) -> Result<Option<State>, ServerError> {
+        for role in self.known_roles() {
+            match self.state_by(&role, control)? {
+                Answered::Stands(state) => return Ok(Some(state)),
+                Answered::NotYet => return Ok(Some(State::Recovering)),
+                Answered::Unknown => {}
+            }
+        }
+        Ok(None)
+    }
+
+    fn known_roles(&self) -> Vec<String> {
+        let mut roles = superusers(&self.start.data);
+        if !roles.contains(&self.start.role) {
+            roles.push(self.start.role.clone());
+        }
+        roles
+    }
+
+    fn state_by(&self, role: &str, control: &Control) -> Result<Answered, ServerError> {
         const ASK: &str = "SELECT CASE WHEN NOT pg_is_in_recovery() THEN 'open' \
                            WHEN pg_is_wal_replay_paused() THEN 'paused' ELSE 'recovering' END";
         // Every cluster has this database, and recovery with little applied may have no other.
-        match self.query("template1", ASK, control) {
-            Ok(rows) => Ok(match rows.first().and_then(|row| row.first()).map(String::as_str) {
-                Some("open") => State::Open,
-                Some("paused") => State::Paused,
-                _ => State::Recovering,
-            }),
-            Err(ServerError::Program(ProcessError::Status { .. })) => Ok(State::Recovering),
+        match self.query_by(role, "template1", ASK, control) {
+            Ok(rows) => {
+                Ok(Answered::Stands(match rows.first().and_then(|row| row.first()).map(String::as_str) {
+                    Some("open") => State::Open,
+                    Some("paused") => State::Paused,
+                    _ => State::Recovering,
+                }))
+            }
+            // Its words are English: it is started so.
+            Err(ServerError::Program(ProcessError::Status { words, .. })) => {
+                let refuses = |line: &String| REFUSALS.iter().any(|refusal| line.contains(refusal));
+                Ok(if words.iter().any(refuses) { Answered::Unknown } else { Answered::NotYet })
+            }
             Err(other) => Err(other),
         }
     }
@@ -336,11 +398,21 @@ impl Server {
         sql: &str,
         control: &Control,
     ) -> Result<Vec<Vec<String>>, ServerError> {
+        self.query_by(&self.start.role, database, sql, control)
+    }
+
+    fn query_by(
+        &self,
+        role: &str,
+        database: &str,
+        sql: &str,
+        control: &Control,
+    ) -> Result<Vec<Vec<String>>, ServerError> {
         let mut program = Program::new(words(&[&self.start.programs.join("psql")]));
         let fixed = ["-X", "-w", "-q", "-A", "-t", "-F", "\x1f", "-v", "ON_ERROR_STOP=1"];
         program.argv.extend(fixed.map(str::to_owned));
         program.argv.extend(["-d".to_owned(), connection_to(database), "-c".to_owned(), sql.to_owned()]);
-        program.env = self.environment();
+        program.env = self.environment_of(role);
         let out = process::run(&program, control, &silent())?;
         let text = String::from_utf8_lossy(&out);
         Ok(text.lines().map(|line| line.split('\x1f').map(str::to_owned).collect()).collect())
@@ -353,13 +425,17 @@ impl Server {
 
     /// The environment in which Postgres' own programs find this server.
     pub fn environment(&self) -> Vec<(String, String)> {
+        self.environment_of(&self.start.role)
+    }
+
+    fn environment_of(&self, role: &str) -> Vec<(String, String)> {
         let sockets = self.sockets.display().to_string();
         let port = self.start.port.to_string();
         let pairs = [
             ("PGHOST", sockets.as_str()),
             ("PGHOSTADDR", ""),
             ("PGPORT", &port),
-            ("PGUSER", &self.start.role),
+            ("PGUSER", role),
             ("PGPASSWORD", ""),
             // A database may be one that is only read: not where it is made, and not for who looks into it.
             ("PGOPTIONS", "-c default_transaction_read_only=off"),
@@ -423,6 +499,15 @@ impl Drop for Server {
             remove(&self.start.scratch, &self.sockets);
         }
     }
+}
+
+/// What came of asking as one role.
+enum Answered {
+    Stands(State),
+    /// It lets nobody in yet.
+    NotYet,
+    /// It does not know the role, or lets it in nowhere.
+    Unknown,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
