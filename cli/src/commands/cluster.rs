@@ -16,6 +16,7 @@ use backplan_runtime::postgres::recovery::{Action, Point, Recovery, command_word
 use backplan_runtime::postgres::restore::cluster::{
     self, ClusterError, ClusterOutcome, ClusterWish, MadeBy, Meant,
 };
+use backplan_runtime::postgres::restore::heirs::heir;
 use backplan_runtime::postgres::restore::launch::{Starting, Then};
 use backplan_runtime::postgres::restore::log;
 use backplan_runtime::postgres::restore::probackup;
@@ -120,7 +121,7 @@ pub fn put_back(
         (Some(_), None) => None,
         _ => Some(ready(&args.place.plan, global, console)?.model),
     };
-    let wish = tool_wish(args, to, model.as_ref())?;
+    let wish = tool_wish(args, to, model.as_ref(), shelves)?;
     if driver == "probackup" {
         return out_of_catalogue(args, shelves, wish, console);
     }
@@ -141,19 +142,28 @@ pub fn put_back(
 }
 
 /// What a tool is to put back, and what of the plan it takes to get there.
-fn tool_wish(args: &RestoreArgs, to: PathBuf, model: Option<&Model>) -> Result<tool::ToolWish, Failure> {
+fn tool_wish(
+    args: &RestoreArgs,
+    to: PathBuf,
+    model: Option<&Model>,
+    shelves: &Shelves,
+) -> Result<tool::ToolWish, Failure> {
     let source = args.sources.first().cloned().unwrap_or_default();
     let declared = model.and_then(|model| declared(model, &source));
-    let separate =
-        model.and_then(|model| model.separates.iter().find(|own| model.source(own.source).name == source));
+    let separate = model.and_then(|model| {
+        let named = model.separates.iter().find(|own| model.source(own.source).name == source);
+        named.or_else(|| model.separate(heir(model, shelves, &source)?))
+    });
     let passphrase = separate.and_then(|own| own.passphrase.as_ref()).map(|secret| {
         Secrets::default()
             .fetch(secret)
             .map_err(|error| Failure::new(format!("the passphrase of the repository: {error}")))
     });
     let remotes = match (model, separate) {
-        (Some(model), Some(own)) => reachable(model, own.source, &host_name(), &Secrets::default())
-            .map_err(|error| Failure::new(error.to_string()))?,
+        (Some(model), Some(own)) => {
+            reachable(model, (own.source, &source), &host_name(), &Secrets::default())
+                .map_err(|error| Failure::new(error.to_string()))?
+        }
         _ => Vec::new(),
     };
     Ok(tool::ToolWish {

@@ -205,7 +205,7 @@ fn of_model(
     shelves.look_for_fitness(model, &state);
     shelves.look_for_memory(model, &state);
     let places = Places { place: scratch::usual_place(), state };
-    let access = Access::of_plan(model, &host_name(), places);
+    let access = Access::of_plan(model, &shelves, &host_name(), places);
     Ok(Ok(status(model, &shelves, local, &access, now)))
 }
 

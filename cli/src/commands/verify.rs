@@ -67,7 +67,7 @@ pub fn execute(args: &VerifyArgs, global: &Global, console: &mut Console) -> Res
     let (Ok(checked), None) = (checked, signal) else { return Ok(signal.unwrap_or(Status::Interrupted)) };
     let (logs, signal) = until_signal(&control, || logs(args, &shelves, &wanted, &control))?;
     let (Ok(logs), None) = (logs, signal) else { return Ok(signal.unwrap_or(Status::Interrupted)) };
-    let access = access(args, global, console)?;
+    let access = access(args, &shelves, global, console)?;
     let wanted = if args.quick { Vec::new() } else { wanted };
     let looked = || repositories(args, &shelves, &wanted, &access, &control);
     let (repositories, signal) = until_signal(&control, looked)?;
@@ -130,7 +130,12 @@ impl Answer<'_> {
 }
 
 /// What opens the repositories of pgBackRest. A check that was killed has left its scratch folder: it goes.
-fn access(args: &VerifyArgs, global: &Global, console: &mut Console) -> Result<Access, Failure> {
+fn access(
+    args: &VerifyArgs,
+    shelves: &Shelves,
+    global: &Global,
+    console: &mut Console,
+) -> Result<Access, Failure> {
     let state = state::root().map_err(|error| Failure::new(error.to_string()))?;
     let places = Places { place: args.scratch.clone().unwrap_or_else(scratch::usual_place), state };
     if args.deep {
@@ -142,7 +147,7 @@ fn access(args: &VerifyArgs, global: &Global, console: &mut Console) -> Result<A
         (Some(_), None) => Access::plain(places),
         _ => {
             let model = ready(&args.place.plan(), global, console)?.model;
-            Access::of_plan(&model, &host_name(), places)
+            Access::of_plan(&model, shelves, &host_name(), places)
         }
     })
 }

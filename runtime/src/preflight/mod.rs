@@ -298,7 +298,7 @@ impl Look<'_> {
     /// Whether two clusters archive to one place.
     fn timelines(&mut self, shelves: &Shelves, state: &Path) {
         let places = Places { place: scratch::usual_place(), state: state.to_path_buf() };
-        let access = repositories::Access::of_plan(self.model, &host_name(), places);
+        let access = repositories::Access::of_plan(self.model, shelves, &host_name(), places);
         for standing in status::logs(self.model, shelves, &access) {
             let declared = self.model.sources.iter().find(|source| source.name == standing.source);
             let Some(place) = declared.map(|source| source.place) else { continue };

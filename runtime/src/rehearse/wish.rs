@@ -71,7 +71,7 @@ impl RehearsalWish {
             LowerError::Unfilled(format!("the passphrase of the repository of `{}`: {error}", declared.name))
         })?;
         let host = occasion.host.as_deref().unwrap_or_default();
-        let remotes = repositories::reachable(model, source, host, secrets);
+        let remotes = repositories::reachable(model, (source, &declared.name), host, secrets);
         wish.remotes = remotes.map_err(|error| {
             LowerError::Unfilled(format!("the repository of `{}`: {error}", declared.name))
         })?;

@@ -193,6 +193,27 @@ fn a_cluster_kept_apart_is_put_back_to_any_moment_of_its_log() {
         .plan(["restore", "p.plan", "--source", "db", "--to", "back"])
         .status(1)
         .says("the repository is not there");
+    fs::rename(scenario.path("away"), &repository).unwrap();
+    // The source has another name by now: what opens its repository opens the one of before, also once there is a new one.
+    let text = scenario.read("p.plan");
+    scenario.write("old.plan", &text);
+    scenario.write(
+        "p.plan",
+        text.replace("source db:", "source base:").replace("separate db ", "separate base "),
+    );
+    scenario.plan(["diff", "old.plan", "p.plan"]).says("that of `db` stays where it is");
+    let ([option, _], target, rows) = &marks[0];
+    let way = ["restore", "p.plan", "--source", "db", "--to", "back", "--start", option, target.as_str()];
+    scenario.plan(way).status(0).says("running");
+    assert_eq!(&back(&scenario, &cluster, "select count(*) from t"), rows);
+    stop(&scenario, &cluster);
+    scenario.plan(["verify", "p.plan", "--all"]).status(0);
+    let settings = own(&scenario, "store", "p", "base").join("pgbackrest.conf");
+    let push = format!("pgbackrest --config={} --stanza={stanza} archive-push %p", settings.display());
+    cluster.query(&format!("alter system set archive_command = '{push}'"));
+    cluster.query("select pg_reload_conf()");
+    scenario.plan(["run", "p.plan"]).status(0);
+    scenario.plan(["verify", "p.plan", "--all"]).status(0).says("/base").says("/db");
 }
 
 #[test]

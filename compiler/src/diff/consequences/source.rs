@@ -57,6 +57,7 @@ impl<'a> Change<'a> {
                 before.name
             );
             self.change("source_renamed", text);
+            self.left_under_its_name(old, name);
         }
         self.copies(&format!("source `{name}`"), &self.held_before(old), &reach::of(self.new, new));
         self.times(old, new);
@@ -94,6 +95,26 @@ impl<'a> Change<'a> {
         }
         self.asked_otherwise(name, &before.kind, &after.kind);
         self.missed(before, after);
+    }
+
+    /// What of a source that is renamed stays under its old name, and goes on nowhere: its log, and a repository of its own.
+    fn left_under_its_name(&mut self, id: SourceId, now: &str) {
+        let (model, was) = (self.old, &self.old.source(id).name);
+        if model.wals.iter().any(|wal| wal.source == id) {
+            let text = format!(
+                "the log of `{now}` begins anew: that of `{was}` stays where it is, no run deletes of it any more, and moments of before are \
+                 recovered to without the plan: `plan restore --store STORE --plan-name {} --source {was}`",
+                model.name
+            );
+            self.change("log_left", text);
+        }
+        if model.separate(id).is_some() {
+            let text = format!(
+                "`{now}` begins a repository of its own: that of `{was}` stays where it is, no run deletes of it any more, and `plan restore \
+                 --source {was}` restores from it; where it is encrypted, as long as `{now}` has its `passphrase`"
+            );
+            self.change("repository_left", text);
+        }
     }
 
     /// What a run does where the source, or a part of it, is missing.

@@ -11,9 +11,11 @@
 //! | [`window`] | from which backup a cluster recovers to a point |
 //! | [`log`] | the archived log of a source: how far it leads, and whether it is whole |
 //! | [`repositories`] | the repositories that are kept apart from every archive |
+//! | [`heirs`] | those of sources that have another name by now |
 
 pub mod cluster;
 mod combine;
+pub mod heirs;
 pub mod launch;
 pub mod log;
 pub mod outside;

@@ -10,6 +10,7 @@ use backplan_compiler::model::{Model, SourceId};
 use backplan_compiler::value::Hidden;
 use serde::Serialize;
 
+use super::heirs;
 use super::log::repository::{self, Based, Files, RepositoryLog};
 use super::log::{self, LogStanding};
 use crate::backups::BackupsError;
@@ -49,15 +50,17 @@ impl Access {
         Access { remotes: BTreeMap::new(), passphrases: BTreeMap::new(), places }
     }
 
-    /// As the plan says.
-    pub fn of_plan(model: &Model, host: &str, places: Places) -> Access {
+    /// As the plan says; of a source that has another name in these stores, as it says of that by now.
+    pub fn of_plan(model: &Model, shelves: &Shelves, host: &str, places: Places) -> Access {
         let (mut access, secrets) = (Access::plain(places), Secrets::default());
-        for own in &model.separates {
-            let name = model.source(own.source).name.clone();
-            let remotes = remotes(model, own.source, host, &secrets);
+        let own = model.separates.iter().map(|own| (model.source(own.source).name.clone(), own.source));
+        let gone = heirs::gone(model, shelves).into_iter();
+        let gone = gone.filter_map(|name| Some((name.to_owned(), heirs::heir(model, shelves, name)?)));
+        for (name, id) in own.chain(gone) {
+            let remotes = remotes(model, (id, &name), host, &secrets);
             let remotes = remotes.into_iter().map(|remote| remote.map_err(|error| error.to_string()));
             access.remotes.insert(name.clone(), remotes.collect());
-            if let Some(secret) = &own.passphrase {
+            if let Some(secret) = model.separate(id).and_then(|own| own.passphrase.as_ref()) {
                 let passphrase = secrets.fetch(secret).map_err(|error| format!("its passphrase: {error}"));
                 access.passphrases.insert(name, passphrase);
             }
@@ -66,14 +69,15 @@ impl Access {
     }
 }
 
-/// The repositories of a separate source that are in no folder, as the plan says how to get there; or why one cannot be reached.
+/// The repositories of a separate source, under the name that it had then, that are in no folder, as the plan says how to get there;
+/// or why one cannot be reached.
 pub fn remotes(
     model: &Model,
-    source: SourceId,
+    (source, name): (SourceId, &str),
     host: &str,
     secrets: &Secrets,
 ) -> Vec<Result<Repository, RepositoryError>> {
-    let below = backplan_compiler::lower::repository(&model.name, &model.source(source).name);
+    let below = backplan_compiler::lower::repository(&model.name, name);
     let stores = model.separate(source).into_iter().flat_map(|own| &own.to).map(|id| model.store(*id));
     let far = stores.filter(|store| store.folder().is_none());
     far.map(|store| Repository::of(store, &below, host, secrets)).collect()
@@ -85,12 +89,12 @@ pub fn remotes(
 /// Where no repository of the source is left, in a folder or not: why the first cannot be.
 pub fn reachable(
     model: &Model,
-    source: SourceId,
+    (source, name): (SourceId, &str),
     host: &str,
     secrets: &Secrets,
 ) -> Result<Vec<Repository>, RepositoryError> {
     let (mut found, mut failed) = (Vec::new(), None);
-    for remote in remotes(model, source, host, secrets) {
+    for remote in remotes(model, (source, name), host, secrets) {
         match remote {
             Ok(remote) => found.push(remote),
             Err(error) => failed = failed.or(Some(error)),
