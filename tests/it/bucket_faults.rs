@@ -3,10 +3,12 @@
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::thread;
 
+use crate::bucket_memory::{Contents, Death, Memory};
 use crate::bucket_way::{Fate, deciding};
 use crate::buckets::{Server, store};
-use crate::scenario::{Answer, Scenario, shell};
+use crate::scenario::{Answer, Scenario, rounds, shell};
 
 /// A plan of one folder of files, in a bucket behind a way.
 struct World {
@@ -186,4 +188,100 @@ fn what_a_bucket_gives_back_otherwise_is_found_by_all_who_read_it() {
     world.scenario.next_day().plan(["run"]);
     world.comes_back("whole");
     assert!(world.scenario.plan(["verify", "--all"]).code != 0);
+}
+
+/// One of several that try a run whose connection dies, with a plan and a bucket of his own.
+struct Trying {
+    scenario: Scenario,
+    memory: Memory,
+    begin: Contents,
+}
+
+impl Trying {
+    /// With a first backup, and the bucket and this machine's state kept as they are behind it.
+    fn begin(bytes: usize) -> Trying {
+        let memory = Memory::start();
+        let text = format!(
+            "plan p\n{}source site: files {{\n  paths = [\"site\"]\n}}\narchive main {{\n  from = [site]\n  to = [far]\n}}\n\
+             keep {{\n  last = 1\n}}\nretry {{\n  attempts = 1\n}}\n",
+            store("far", memory.port, "")
+        );
+        let scenario = Scenario::new().file("p.plan", text).file("site/sub/a", "day 0");
+        let scenario = scenario.env("KEY_ID", "the-id-of-a-key").env("KEY", "the-key-of-that-id");
+        // Nothing that becomes smaller.
+        shell(&scenario.path("site"), &format!("head -c {bytes} /dev/urandom > big"));
+        scenario.next_day().plan(["run"]).status(0);
+        shell(&scenario.path(".."), "cp -a state kept");
+        let begin = memory.contents();
+        Trying { scenario, memory, begin }
+    }
+
+    /// A run of the second day; from this request on nobody answers.
+    fn run(&self, day: usize, death: Option<Death>) -> Answer {
+        shell(&self.scenario.path(".."), "rm -rf state && cp -a kept state");
+        self.memory.begin(self.begin.clone(), death);
+        self.scenario.write("site/sub/a", format!("{day} to the death"));
+        self.scenario.next_day().plan(["run"])
+    }
+
+    /// Whatever request it dies at: what is listed is whole, and the next run succeeds, leaves nothing behind, and comes back.
+    fn dies(&self, request: usize, is_answer_lost: bool) -> i32 {
+        let cut = self.run(request, Some(Death { request, is_answer_lost }));
+        let of = format!("request {request}, answer lost: {is_answer_lost}: {cut:?}");
+        assert!([0, 1, 3].contains(&cut.code), "{of}");
+        self.memory.live();
+        let whole = self.scenario.plan(["verify", "--all"]);
+        assert_eq!(whole.code, 0, "{of}\n{whole:?}");
+        let next = self.scenario.next_day().plan(["run"]);
+        assert_eq!(next.code, 0, "{of}\n{next:?}");
+        assert_eq!((self.memory.ending(".tar.gz"), self.memory.unfinished()), (1, 0), "{of}\n{next:?}");
+        shell(&self.scenario.path("."), "rm -rf back");
+        self.scenario.plan(["restore", "--to", "back"]).status(0);
+        shell(&self.scenario.path("."), "diff -r site back/site/site");
+        cut.code
+    }
+}
+
+/// Lets runs die at some of these requests, spread over all of them, each lost by itself and with its answer lost; several at once.
+fn die(trying: Vec<Trying>, requests: &[usize], most: u32) {
+    let all = requests.iter().flat_map(|request| [(*request, false), (*request, true)]);
+    let all: Vec<(usize, bool)> = all.collect();
+    let count = (rounds(most) as usize).min(all.len());
+    let chosen: Vec<(usize, bool)> = (0..count).map(|at| all[at * all.len() / count]).collect();
+    let (next, codes) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
+    let (chosen, next, found) = (&chosen, &next, &codes);
+    thread::scope(|scope| {
+        for own in trying {
+            scope.spawn(move || {
+                while let Some((request, is_answer_lost)) = chosen.get(next.fetch_add(1, Ordering::SeqCst)) {
+                    let code = own.dies(*request, *is_answer_lost);
+                    found.lock().unwrap().push((*request, *is_answer_lost, code));
+                }
+            });
+        }
+    });
+    let mut codes = codes.into_inner().unwrap();
+    codes.sort_unstable();
+    println!("of {requests:?}: {codes:?}");
+    assert_eq!(codes.len(), count);
+}
+
+/// `BACKPLAN_TEST_ROUNDS=999` tries every request.
+#[test]
+fn a_connection_that_dies_at_any_request_of_a_run_costs_no_backup() {
+    let trying: Vec<Trying> = (0..6).map(|_| Trying::begin(1000)).collect();
+    trying[0].run(0, None).status(0);
+    let requests: Vec<usize> = (1..=trying[0].memory.seen()).collect();
+    assert!(requests.len() > 20, "{requests:?}");
+    die(trying, &requests, 20);
+}
+
+/// The same of those that bring an artefact in parts.
+#[test]
+fn a_connection_that_dies_at_any_part_costs_no_backup() {
+    let trying: Vec<Trying> = (0..2).map(|_| Trying::begin(9_000_000)).collect();
+    trying[0].run(0, None).status(0);
+    let requests = trying[0].memory.parts();
+    assert!(requests.len() > 3, "{requests:?}");
+    die(trying, &requests, 3);
 }

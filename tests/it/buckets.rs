@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 
 use crate::bucket_way::{Fate, deciding, message};
-use crate::scenario::{Chance, Scenario, artefacts, rounds, shell, wait_for};
+use crate::scenario::{Scenario, artefacts, shell, wait_for};
 
 /// A server with an empty bucket, gone with the value.
 pub struct Server {
@@ -552,41 +552,6 @@ fn a_run_whose_commit_was_never_answered_may_be_there_and_is() {
     assert!(!answer.said().contains("no backup was made"), "{answer:?}");
     scenario.write("p.plan", text(server.port));
     assert!(scenario.plan(["list"]).said().contains("00000001-"));
-}
-
-#[test]
-fn a_connection_that_dies_at_any_request_costs_no_backup() {
-    let server = Server::start();
-    let text = |port| {
-        format!(
-            "plan p\n{}{SOURCES}archive main {{\n  from = [site, numbers]\n  to = [far]\n}}\nkeep {{\n  last = 1\n}}\n",
-            store("far", port, "")
-        )
-    };
-    let scenario = world(&text(server.port));
-    scenario.next_day().plan(["run"]).status(0);
-    // How many requests a run makes.
-    let way = Way::open(server.port, usize::MAX, false);
-    scenario.write("p.plan", text(way.port));
-    let adopt = ["run", "--adopt"];
-    scenario.next_day().plan(adopt).status(0);
-    let all = way.seen.load(Ordering::SeqCst) as u64;
-    assert!(all > 10, "{all}");
-    let mut chance = Chance::new(7);
-    for round in 0..u64::from(rounds(2)) {
-        let last = if round < all && rounds(2) as u64 > all { round + 1 } else { 1 + chance.below(all) };
-        let way = Way::open(server.port, last as usize, round % 2 == 0);
-        scenario.write("p.plan", text(way.port));
-        scenario.write("site/sub/a", format!("round {round}"));
-        let cut = scenario.next_day().plan(adopt);
-        assert!([0, 1, 3].contains(&cut.code), "request {last} of {all}: {cut:?}");
-        scenario.write("p.plan", text(server.port));
-        // What is listed is whole, and a run that failed is not listed.
-        scenario.plan(["verify", "--all"]).status(0);
-        scenario.next_day().plan(adopt).status(0);
-        assert_eq!(server.artefacts(), 1, "request {last} of {all}: {cut:?}");
-        restored(&scenario, &format!("back{round}"), &[]);
-    }
 }
 
 /// What a server makes of copies.

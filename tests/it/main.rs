@@ -7,6 +7,7 @@ mod blocks;
 mod broken;
 mod bucket_faults;
 mod bucket_keys;
+mod bucket_memory;
 mod bucket_way;
 mod buckets;
 mod check;
