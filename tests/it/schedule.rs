@@ -152,7 +152,8 @@ fn units_are_good_ones_and_what_somebody_changed_stays() {
         .stderr_has("plan p needs the folder `")
         .stderr_has("/work/store`, which is not there: its unit cannot make it");
     std::fs::create_dir(sandboxed.path("store")).unwrap();
-    sandboxed.plan(["schedule", "--for", "systemd"]).status(0).stderr("");
+    let own = ["env", "-u", "XDG_STATE_HOME"];
+    sandboxed.plan_by(&own, ["schedule", "--for", "systemd"]).status(0).stderr("");
 
     // On Sunday the full alone is made, whichever is started.
     let scenario = scenario.env("BACKPLAN_NOW", "2027-01-10T02:33:00Z");
@@ -623,4 +624,28 @@ fn a_source_that_is_called_as_a_level_has_timers_of_its_own() {
     assert_eq!(starts, "--level full\n--level incremental\n--only full\n");
     scenario.plan(["schedule", "p.plan", "--for", "systemd", "--out", "units", "--remove"]).status(0);
     assert_eq!(shell(&scenario.path("units"), "ls"), "");
+}
+
+/// What starts runs has not the environment of whoever wrote its timer.
+#[test]
+fn a_timer_has_the_parameters_of_the_environment() {
+    let text = plan(
+        "param site = \"a\"\n\nparam key: secret = env(\"KEY\")\n\nsource s: files {\n  paths = [\"${site}\"]\n}\n\n\
+        archive main {\n  from = [s]\n  to = [store]\n}\n\nschedule {\n  run = daily at 02:30\n}\n",
+    );
+    let scenario = Scenario::new().file("p.plan", text).file("web/f", "f");
+    let scenario =
+        scenario.env("PLAN_PARAM_SITE", "web").env("PLAN_PARAM_KEY", "hidden").env("PLAN_PARAM_OTHER", "x");
+    for starter in ["systemd", "cron"] {
+        let answer =
+            scenario.plan(["schedule", "p.plan", "--for", starter]).status(0).stdout_has("--param site=web ");
+        let said = answer.said();
+        assert!(!said.contains("hidden") && !said.contains("other="), "{said}");
+        assert!(said.contains("`XDG_STATE_HOME` is set here"), "{said}");
+        let given = scenario.plan(["schedule", "p.plan", "--for", starter, "-p", "site=given"]).status(0);
+        assert!(
+            given.stdout.contains("--param site=given ") && !given.stdout.contains("site=web"),
+            "{given:?}"
+        );
+    }
 }

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use backplan_compiler::model::Model;
 use backplan_compiler::timer::{self, Inexpressible, Starter, Unit};
+use backplan_grammar::ast::Item;
 use backplan_runtime::load::display;
 use backplan_runtime::starter::systemd::Whose;
 use jiff::Timestamp;
@@ -16,9 +17,9 @@ use jiff::tz::TimeZone;
 use similar::TextDiff;
 
 use super::fleet::files_of;
-use super::plan::ready;
+use super::plan::{Ready, ready};
 use super::run::clock;
-use crate::args::{Global, PlanFile, ScheduleArgs, Timers};
+use crate::args::{Binding, Global, PlanFile, ScheduleArgs, Timers};
 use crate::console::Console;
 use crate::exit::{Failure, Status};
 use crate::render::human;
@@ -125,7 +126,8 @@ fn of_plan(
     console: &mut Console,
 ) -> Result<Planned, Failure> {
     let ready = ready(&PlanFile { file: Some(file.to_owned()) }, global, console)?;
-    if let Some(secret) = global.params.iter().find(|param| ready.secret_params.contains(&param.name)) {
+    let params = bound(&ready, global);
+    if let Some(secret) = params.iter().find(|param| ready.secret_params.contains(&param.name)) {
         return Err(Failure::usage(format!(
             "the parameter `{}` is a secret, and would stand where everybody reads it",
             secret.name
@@ -135,19 +137,35 @@ fn of_plan(
     let former = match args.starter {
         Timers::Systemd => timer::names(&ready.model),
         Timers::Cron => vec![crontab_name(&ready.model)],
-        Timers::Kubernetes | Timers::Airflow => return remote::of_plan(file, &ready, args, global),
+        Timers::Kubernetes | Timers::Airflow => return remote::of_plan(file, &ready, args, &params),
     };
     let units = match Deed::of(args) {
         Deed::Remove => Vec::new(),
         _ => {
-            let (starter, now) = (starter(&ready.model, args, global)?, clock()?.now());
+            let (starter, now) = (starter(&ready.model, args, &params)?, clock()?.now());
             made(&ready.model, &starter, args, now).map_err(|error| {
                 Failure::new(format!("{}: {}", display(file), error.what)).help(error.help)
             })?
         }
     };
-    let (objects, needs) = (Vec::new(), unmade(&ready.model, args));
+    let mut needs = unmade(&ready.model, args);
+    needs.extend(state_elsewhere(args));
+    let objects = Vec::new();
     Ok(Planned { name: ready.model.name, file: ready.model.file, units, former, objects, needs })
+}
+
+/// Where runs by hand keep their state elsewhere than a timer's would, which do not know of each other then.
+fn state_elsewhere(args: &ScheduleArgs) -> Option<String> {
+    let folder = std::env::var_os("XDG_STATE_HOME").filter(|folder| !folder.is_empty() && !args.remove)?;
+    let folder = display(Path::new(&folder));
+    let how = match args.starter {
+        Timers::Systemd => format!("`Environment=XDG_STATE_HOME={folder}` in a drop-in of the unit"),
+        _ => format!("a line `XDG_STATE_HOME={folder}` in the crontab"),
+    };
+    Some(format!(
+        "the state of runs by hand where the timer's runs find it: `XDG_STATE_HOME` is set here (`{folder}`), and not there. Run by hand \
+         without it, or write {how}"
+    ))
 }
 
 /// Folders that the first run would make, and cannot in the sandbox of its unit: they have to be there.
@@ -166,7 +184,24 @@ fn unmade(model: &Model, args: &ScheduleArgs) -> Vec<String> {
     told.collect()
 }
 
-fn starter(model: &Model, args: &ScheduleArgs, global: &Global) -> Result<Starter, Failure> {
+/// The parameters that have values from outside: those that were given, and those of this environment, which what starts the program
+/// does not have. A secret is told there, by its variable.
+fn bound(ready: &Ready, global: &Global) -> Vec<Binding> {
+    let is_given = |name: &str| global.params.iter().any(|param| param.name == name);
+    let mut all = global.params.clone();
+    for item in ready.sources.iter().flat_map(|(_, file)| &file.parsed.ast.items) {
+        let Item::Param(param) = item else { continue };
+        let name = param.name.node.as_str();
+        let is_secret = param.ty.as_ref().is_some_and(|ty| ty.node == "secret");
+        let value = std::env::var(format!("PLAN_PARAM_{}", name.to_uppercase())).ok();
+        if let Some(value) = value.filter(|_| !is_secret && !is_given(name)) {
+            all.push(Binding { name: name.to_owned(), value });
+        }
+    }
+    all
+}
+
+fn starter(model: &Model, args: &ScheduleArgs, params: &[Binding]) -> Result<Starter, Failure> {
     let plain = |what: &str, text: Option<&str>| match text {
         Some(text) if !text.contains(char::is_control) => Ok(text.to_owned()),
         _ => Err(Failure::new(format!("{what} is no plain text"))
@@ -174,12 +209,11 @@ fn starter(model: &Model, args: &ScheduleArgs, global: &Global) -> Result<Starte
     };
     let program = std::env::current_exe()
         .map_err(|error| Failure::new(format!("this program's place cannot be told: {error}")))?;
-    let param =
-        |param: &crate::args::Binding| plain("a parameter", Some(&format!("{}={}", param.name, param.value)));
+    let param = |param: &Binding| plain("a parameter", Some(&format!("{}={}", param.name, param.value)));
     Ok(Starter {
         program: plain("this program's place", program.to_str())?,
         file: plain(&format!("the plan's place (`{}`)", display(&model.file)), model.file.to_str())?,
-        params: global.params.iter().map(param).collect::<Result<_, _>>()?,
+        params: params.iter().map(param).collect::<Result<_, _>>()?,
         is_user: args.user,
     })
 }

@@ -8,7 +8,7 @@ use backplan_runtime::load::display;
 use super::super::plan::Ready;
 use super::super::run::clock;
 use super::{Deed, Planned, starter};
-use crate::args::{Global, ScheduleArgs, Timers};
+use crate::args::{Binding, ScheduleArgs, Timers};
 use crate::console::Console;
 use crate::exit::Failure;
 
@@ -58,7 +58,7 @@ pub(super) fn of_plan(
     file: &Path,
     ready: &Ready,
     args: &ScheduleArgs,
-    global: &Global,
+    params: &[Binding],
 ) -> Result<Planned, Failure> {
     let model = &ready.model;
     let name = match args.starter {
@@ -83,7 +83,7 @@ pub(super) fn of_plan(
             "a ConfigMap is for everybody to read: write `env(\"NAME\")` or `file(\"/run/secrets/x\")`",
         ));
     }
-    let starter = starter(model, args, global)?;
+    let starter = starter(model, args, params)?;
     let texts: Vec<(PathBuf, String)> =
         ready.sources.iter().map(|(_, file)| (file.path.clone(), file.text.clone())).collect();
     let cluster = cluster(args, &starter.params);
