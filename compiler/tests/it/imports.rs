@@ -83,6 +83,9 @@ fn allowances_take_away_warnings_and_no_errors() {
     let found = |text: &str| compiled(&[("p.plan", text)]).0;
     assert!(found(&plan("# allow: inline_secret public", "\"https://x\"")).is_empty());
     assert!(found(&plan("", "\"https://x\" } # allow: inline_secret public\n#")).is_empty());
+    // An address that needs a token is no secret; one that is written down is.
+    assert!(found(&plan("", "\"https://x\"\n  token = file(\"/run/token\")")).is_empty());
+    assert_eq!(found(&plan("", "\"https://x\"\n  token = \"hidden\"")), ["inline_secret"]);
     assert_eq!(
         found(&plan("# allow: inline_secrets public", "\"https://x\"")),
         ["unused_allow", "inline_secret"]

@@ -172,6 +172,16 @@ impl<'a> Resolver<'a> {
             self.conflict(block.place("template"), block.place("shape"), message, help);
         }
         let kind = make(block)?;
+        if matches!(kind, NotifyKind::Webhook { token: Some(_), .. }) {
+            // The secret is the token: an address that needs one is for everybody to read.
+            let address = block.place("url");
+            let is_within = |place: &Place| {
+                place.file == address.file
+                    && address.span.start <= place.span.start
+                    && place.span.end <= address.span.end
+            };
+            self.facts.inline_secrets.retain(|place| !is_within(place));
+        }
         if let NotifyKind::Webhook { body: Body::Template(template), token: None, .. } = &kind
             && template.names("token")
             && !block.wrote("token")
