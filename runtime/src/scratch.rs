@@ -24,7 +24,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::catalog::ids::Nonce;
 use crate::places::private::make_private;
 use crate::places::{folder, trust};
-use crate::postgres::server::running;
+use crate::programs::postmaster::running;
 use backplan_compiler::count::plural;
 
 const NAME: &str = "backplan-rehearsal-";

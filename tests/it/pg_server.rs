@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 use backplan_runtime::aide;
 use backplan_runtime::control::Control;
 use backplan_runtime::postgres::recovery::{Action, Point, Recovery};
-use backplan_runtime::postgres::server::{Expect, Server, ServerError, Start, running};
+use backplan_runtime::postgres::server::{Expect, Server, ServerError, Start};
+use backplan_runtime::programs::postmaster::running;
 use tempfile::TempDir;
 
 use crate::pg_base::is_root;

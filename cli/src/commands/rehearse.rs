@@ -18,6 +18,7 @@ use backplan_runtime::rehearse::wish;
 use backplan_runtime::rehearse::{RehearsalWish, RehearseError, rehearse};
 use backplan_runtime::run::prepare;
 use backplan_runtime::scratch::{self, Places};
+use backplan_runtime::source;
 
 use super::identities;
 use super::plan::ready;
@@ -81,7 +82,7 @@ pub fn execute(
 fn play(
     args: &VerifyArgs,
     shelves: &Shelves,
-    wishes: Vec<RehearsalWish>,
+    wishes: Vec<RehearsalWish<'_>>,
     model: Option<&Model>,
     console: &mut Console,
 ) -> Result<Status, Failure> {
@@ -92,7 +93,7 @@ fn play(
     let (outcome, signal) = until_signal(&control, || {
         for mut wish in wishes {
             wish.run = (args.run != "latest").then(|| args.run.clone());
-            done.push(rehearse(shelves, wish, now, &control, &silent)?);
+            done.push(rehearse(shelves, wish, source::way, now, &control, &silent)?);
         }
         Ok(())
     })?;
@@ -125,12 +126,12 @@ fn play(
 }
 
 /// The sources asked for, else those of the `verify` blocks, else all that some run holds.
-fn of_plan(
-    model: &Model,
+fn of_plan<'a>(
+    model: &'a Model,
     shelves: &Shelves,
     args: &VerifyArgs,
     places: &Places,
-) -> Result<Vec<RehearsalWish>, Failure> {
+) -> Result<Vec<RehearsalWish<'a>>, Failure> {
     let all = || (0..model.sources.len()).map(SourceId);
     let name = |id: SourceId| model.source(id).name.as_str();
     if let Some(unknown) = args.sources.iter().find(|source| !all().any(|id| name(id) == **source)) {
@@ -158,7 +159,7 @@ fn of_plan(
         .map_err(|error| Failure::new(format!("a `command` of `verify`: {error:?}")))
 }
 
-fn of_store(shelves: &Shelves, args: &VerifyArgs, places: &Places) -> Vec<RehearsalWish> {
+fn of_store(shelves: &Shelves, args: &VerifyArgs, places: &Places) -> Vec<RehearsalWish<'static>> {
     let sources = match args.sources.is_empty() {
         true => shelves.sources().into_iter().map(str::to_owned).collect(),
         false => args.sources.clone(),

@@ -11,6 +11,7 @@
 //! | [`paths`] | what somebody means by a path |
 //! | [`outlook`] | what a change of the plan does to the backups that exist |
 //! | [`restore`] | a restore as a value: made, shown, carried out |
+//! | `silence` | what keeps the copy of a server from archiving |
 //! | `strays` | artefacts that no manifest names |
 //! | [`check`] | verifying artefacts where they lie |
 //! | [`compare`] | which files changed between two runs |
@@ -30,6 +31,7 @@ pub mod resting;
 pub mod restore;
 mod sealed;
 pub mod shelf;
+pub(crate) mod silence;
 mod strays;
 pub mod unfinished;
 pub mod why;

@@ -3,29 +3,24 @@
 use backplan_compiler::count::plural;
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
-use std::fs::File;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use backplan_compiler::kinds;
-use rustix::fs::{Mode, OFlags};
-use rustix::io::Errno;
 use serde::Serialize;
 
 use super::BackupsError;
 use super::chain::Chain;
 use super::paths::Paths;
 use super::shelf::ShelvedRun;
+use super::silence;
 use super::unfinished::{self, Mark, Unfinished};
 use crate::artefact::Kind;
 use crate::catalog::details::{Details, DetailsError, Root};
 use crate::catalog::manifest::Manifest;
 use crate::control::Control;
 use crate::extract::{self, Existing, ExtractError, Extracted, Extraction, Opened, ProblemKind, Target};
-use crate::openat;
-use crate::postgres::basebackup::DATA;
-use crate::postgres::recovery;
 
 /// Where files go.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -199,28 +194,6 @@ fn clusters(manifest: &Manifest, targets: &[Target]) -> Vec<Target> {
     };
     let sources = targets.iter().filter(|target| is_cluster(&String::from_utf8_lossy(&target.prefix)));
     sources.cloned().collect()
-}
-
-/// Keeps a cluster that came back as files from archiving to where its original does.
-fn silence(place: &Target) -> io::Result<()> {
-    let base = openat::folder(&place.base)?;
-    // With tablespaces it lies beside them.
-    for inner in ["", DATA] {
-        let parts = [place.below.as_slice(), inner.as_bytes()];
-        let path = parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(&b'/');
-        let path = if path.is_empty() { b".".as_slice() } else { &path };
-        let opened = openat::open(&base, path, OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty());
-        let opened = opened.and_then(|data| {
-            openat::open(&data, b"global/pg_control", OFlags::PATH, Mode::empty()).map(|_| File::from(data))
-        });
-        match opened {
-            Ok(data) => recovery::silence(&data)?,
-            // Not all of it was asked for: no server starts there.
-            Err(Errno::NOENT | Errno::NOTDIR) => {}
-            Err(error) => return Err(error.into()),
-        }
-    }
-    Ok(())
 }
 
 /// Finds out what is meant by the paths that are wanted. Each must name something, and that have a place.
@@ -473,7 +446,7 @@ impl Restore<'_> {
             outcome.warnings.extend(part.chain.told());
         }
         for place in &self.clusters {
-            if let Err(error) = silence(place) {
+            if let Err(error) = silence::in_place(place) {
                 let what =
                     format!("`{}` may archive to where its original does: {error}", place.path().display());
                 (outcome.problem_count, _) = (outcome.problem_count + 1, outcome.problems.push(what));

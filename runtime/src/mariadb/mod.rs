@@ -21,7 +21,7 @@ mod dump;
 mod errors;
 pub(crate) mod plugins;
 mod probe;
-pub(crate) mod rehearse;
+mod rehearse;
 mod rights;
 pub mod server;
 mod views;

@@ -7,21 +7,34 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use backplan_compiler::count::plural;
+use backplan_compiler::model::MariadbDriver;
 
 use crate::backups::rehearsed::CheckVerdict;
 use crate::mariadb::server::{Server, ServerError};
 use crate::mariadb::{DATABASES, USERS, VIEWS, plugins};
 use crate::places::account;
-use crate::postgres::rehearse::words_of;
 use crate::programs::process::{ProcessError, Tell};
-use crate::rehearse::other_answer;
-use crate::rehearse::{RehearseError, Stage, failed, files, private, silent};
+use crate::rehearse::{
+    Play, RehearsalWish, RehearseError, Stage, Way, failed, files, other_answer, private, silent, words_of,
+};
 
 /// What a grant says of a table or routine that is not there: servers keep grants of what was dropped.
 const GONE: [&str; 2] = ["ERROR 1146", "ERROR 1305"];
 
+impl Way for MariadbDriver {
+    fn word(&self) -> &'static str {
+        "mariadb"
+    }
+
+    fn prepared(&self, _: &RehearsalWish<'_>) -> Result<Play, RehearseError> {
+        Ok(Box::new(match self {
+            MariadbDriver::Dump => play,
+        }))
+    }
+}
+
 /// Loads the dumps and looks at them.
-pub(crate) fn play(stage: &mut Stage<'_>) -> Result<(), RehearseError> {
+fn play(stage: &mut Stage<'_>) -> Result<(), RehearseError> {
     let dumped = stage.folder.join("dump");
     private(&dumped)?;
     if !files::restore(stage, &dumped)? {

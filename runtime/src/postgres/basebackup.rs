@@ -9,15 +9,16 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::rehearse::{Needs, cluster};
 use super::stream::{Streamed, Told};
-use super::{Abilities, Backup, Base, Driver, DriverError, Job, refusal, text, tools};
+use super::{Backup, Base, Driver, DriverError, Job, refusal, text, tools};
+pub(crate) use crate::backups::silence::DATA;
 use crate::catalog::ids::Nonce;
 use crate::catalog::labels::Labels;
 use crate::places::folder;
 use crate::programs::process::{self, ProcessError, Program, Running, Tell};
+use crate::rehearse::{RehearseError, Stage};
 
-/// The folder of the data directory, where there are tablespaces beside it; else it is the source's own folder.
-pub const DATA: &str = "data";
 /// The folder of the tablespaces, each by its number.
 pub const TABLESPACES: &str = "tablespaces";
 
@@ -39,10 +40,6 @@ pub const MANIFEST: &str = "backup_manifest";
 pub struct Basebackup;
 
 impl Driver for Basebackup {
-    fn abilities(&self) -> Abilities {
-        Abilities { levels: true, repository: false }
-    }
-
     fn back_up(&self, job: &Job<'_>) -> Result<Backup, DriverError> {
         let mut copy = Copy::begin(job)?;
         let mut backup = Backup { labels: job.server()?, ..Backup::default() };
@@ -71,6 +68,10 @@ impl Driver for Basebackup {
         backup.labels.extend(moment(job)?);
         backup.labels.tablespaces.extend(copy.spaces);
         Ok(backup)
+    }
+
+    fn rehearse(&self, stage: &mut Stage<'_>, needs: Needs) -> Result<(), RehearseError> {
+        cluster::play(stage, needs, cluster::lay_down)
     }
 }
 

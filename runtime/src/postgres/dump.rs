@@ -5,12 +5,14 @@ use std::io;
 use std::path::Path;
 
 use super::names::{self, GLOBALS};
+use super::rehearse::{self, Needs};
 use super::unread::Unread;
 use super::warned::Warned;
-use super::{Abilities, Backup, Driver, DriverError, Job, text, tools, unread};
+use super::{Backup, Driver, DriverError, Job, text, tools, unread};
 use crate::catalog::labels::Labels;
 use crate::places::folder;
 use crate::programs::process::{self, Running, Tell};
+use crate::rehearse::{RehearseError, Stage};
 
 /// The driver.
 pub struct Dump;
@@ -20,10 +22,6 @@ const DATABASES: &str = "select datname, datallowconn and datconnlimit <> -2, da
                          where datname <> 'template0' order by datname";
 
 impl Driver for Dump {
-    fn abilities(&self) -> Abilities {
-        Abilities { levels: false, repository: false }
-    }
-
     fn back_up(&self, job: &Job<'_>) -> Result<Backup, DriverError> {
         // An ordinary role may be kept from asking for the system identifier, and a dump needs no such right.
         let labels = job.server_if_told()?;
@@ -50,6 +48,10 @@ impl Driver for Dump {
         let made = each(job, &one, &databases, &warned, &mut backup)?;
         backup.labels.databases = Some(names::listed(made));
         Ok(backup)
+    }
+
+    fn rehearse(&self, stage: &mut Stage<'_>, _: Needs) -> Result<(), RehearseError> {
+        rehearse::dump::play(stage)
     }
 }
 

@@ -28,7 +28,7 @@ pub mod probe;
 mod reader;
 pub mod recovery;
 mod refusal;
-pub(crate) mod rehearse;
+mod rehearse;
 pub mod repository;
 pub mod restore;
 pub mod server;
@@ -48,6 +48,7 @@ use apart::Apart;
 use backplan_compiler::model::{Level, Postgres, PostgresDriver};
 use backplan_compiler::value::Hidden;
 use identity::Known;
+use rehearse::Needs;
 use rustix::fs::{Gid, Uid, fchown};
 
 use crate::catalog::ids::RunId;
@@ -58,18 +59,10 @@ use crate::places::folder::Folder;
 use crate::places::{account, trust};
 use crate::programs::environment;
 use crate::programs::process::{self, ProcessError, Program, Tell};
+use crate::rehearse::{RehearseError, Stage};
 
 /// Seconds that a server may take to let a program in, unless the environment says otherwise: one that hangs does so for ever.
 const CONNECT: &str = "30";
-
-/// What a driver can do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Abilities {
-    /// It can make differentials and incrementals: its tool knows what changed.
-    pub levels: bool,
-    /// It keeps a repository of its own, which lives on between runs in the source's `staging`.
-    pub repository: bool,
-}
 
 /// What is to be backed up, and with what.
 pub struct Job<'a> {
@@ -136,9 +129,6 @@ pub struct Backup {
 
 /// A tool that backs up a cluster.
 pub trait Driver: Sync {
-    /// What it can do.
-    fn abilities(&self) -> Abilities;
-
     /// Makes a backup in the job's folder. What an earlier attempt left there is of no harm.
     ///
     /// # Errors
@@ -155,6 +145,12 @@ pub trait Driver: Sync {
         let _ = (job, labels);
         Ok(Vec::new())
     }
+
+    /// Has a backup come back on a stage, and looks at it.
+    ///
+    /// # Errors
+    /// When it could not be rehearsed at all.
+    fn rehearse(&self, stage: &mut Stage<'_>, needs: Needs) -> Result<(), RehearseError>;
 }
 
 /// The driver of a source.

@@ -17,11 +17,13 @@ use info::{Listed, Stanza};
 
 use super::apart::{Apart, MARK};
 use super::recovery::{command_word, quote};
+use super::rehearse::{Needs, cluster};
 use super::repository::{KEY_FILE, Repository};
-use super::{Abilities, Backup, Driver, DriverError, Job, text, tools};
+use super::{Backup, Driver, DriverError, Job, text, tools};
 use crate::catalog::labels::Labels;
 use crate::postgres::wal::name::WalName;
 use crate::programs::process::{self, ProcessError, Program};
+use crate::rehearse::{RehearseError, Stage};
 
 /// The file that `archive_command` names.
 pub const CONFIG: &str = "pgbackrest.conf";
@@ -78,10 +80,6 @@ pub fn spoilt(name: &str) -> String {
 pub struct Pgbackrest;
 
 impl Driver for Pgbackrest {
-    fn abilities(&self) -> Abilities {
-        Abilities { levels: true, repository: true }
-    }
-
     fn back_up(&self, job: &Job<'_>) -> Result<Backup, DriverError> {
         job.hand_over(job.folder)?;
         if let Some(apart) = job.separate.as_ref().filter(|apart| apart.home != job.folder) {
@@ -153,6 +151,10 @@ impl Driver for Pgbackrest {
             return Ok(Vec::new());
         }
         tool.run("expire", &["--repo1-retention-full=1"]).map(|()| Vec::new())
+    }
+
+    fn rehearse(&self, stage: &mut Stage<'_>, needs: Needs) -> Result<(), RehearseError> {
+        cluster::play(stage, needs, cluster::have_put_back)
     }
 }
 

@@ -16,10 +16,12 @@ use backplan_compiler::model::Level;
 use backplan_compiler::model::Worded;
 use listed::{Listed, parse};
 
-use super::{Abilities, Backup, Driver, DriverError, Job, names, text, tools};
+use super::rehearse::{Needs, cluster};
+use super::{Backup, Driver, DriverError, Job, names, text, tools};
 use crate::catalog::labels::Labels;
 use crate::places::folder::Folder;
 use crate::programs::process::{self, ProcessError, Tell};
+use crate::rehearse::{RehearseError, Stage};
 
 /// What a catalogue has directly in it. Anything else was put there by somebody.
 const CATALOGUE: [&str; 2] = ["backups", "wal"];
@@ -39,10 +41,6 @@ pub fn mend_of_another() -> &'static str {
 pub struct Probackup;
 
 impl Driver for Probackup {
-    fn abilities(&self) -> Abilities {
-        Abilities { levels: true, repository: true }
-    }
-
     fn back_up(&self, job: &Job<'_>) -> Result<Backup, DriverError> {
         if job.separate.is_some() {
             // Before it knew the run, the tool would leave a failed backup that nobody can tell from others.
@@ -96,6 +94,10 @@ impl Driver for Probackup {
             Tool::new(job)?.drop_earlier()?;
         }
         Ok(Vec::new())
+    }
+
+    fn rehearse(&self, stage: &mut Stage<'_>, needs: Needs) -> Result<(), RehearseError> {
+        cluster::play(stage, needs, cluster::out_of_catalogue)
     }
 }
 

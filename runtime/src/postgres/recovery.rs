@@ -2,8 +2,7 @@
 
 use std::fmt;
 use std::fs::File;
-use std::io::{self, Read, Write};
-use std::os::unix::fs::{MetadataExt, fchown};
+use std::io::{self, Read};
 use std::path::Path;
 use std::str::FromStr;
 
@@ -12,6 +11,7 @@ use jiff::tz::TimeZone;
 use rustix::fs::{AtFlags, Mode, OFlags, unlinkat};
 use rustix::io::Errno;
 
+use crate::backups::silence::{SETTINGS, append, silence};
 use crate::openat;
 use crate::postgres::wal::lsn::Lsn;
 
@@ -30,8 +30,6 @@ pub fn without_target(text: &str) -> String {
         |line: &&str| line.starts_with("recovery_target") || line.starts_with("recovery_end_command");
     text.split_inclusive('\n').filter(|line| !is_over(line)).collect()
 }
-/// Where settings are that a server is told.
-const SETTINGS: &str = "postgresql.auto.conf";
 const SIGNAL: &str = "recovery.signal";
 const STANDBY: &str = "standby.signal";
 
@@ -264,25 +262,6 @@ impl Recovery {
     }
 }
 
-/// Tells the cluster in a data directory to archive nothing, whatever its other settings are.
-///
-/// # Errors
-/// When that cannot be written.
-pub fn silence(data: &File) -> io::Result<()> {
-    let mut known = String::new();
-    open(data, SETTINGS, OFlags::RDONLY)?.read_to_string(&mut known)?;
-    let value = |line: &str| {
-        let (name, value) = line.split_once('=')?;
-        (name.trim() == "archive_mode").then(|| value.trim().trim_matches('\'').to_owned())
-    };
-    // The last line of a setting counts.
-    if known.lines().filter_map(value).next_back().as_deref() == Some("off") {
-        return Ok(());
-    }
-    let why = "# written by plan restore: this is a copy. Before it takes the original's place: ALTER SYSTEM RESET archive_mode";
-    append(data, SETTINGS, &format!("\n{why}\narchive_mode = off\n"))
-}
-
 /// Has a cluster that a tool has put back fetch its log by this shell command, and stop where that cannot read what there is: Postgres
 /// takes every status up to 125 for the end of the log, and would open without its last transactions.
 ///
@@ -306,26 +285,6 @@ fn not_ahead(data: &File) -> &'static str {
     let read = file.and_then(|file| File::from(file).take(100).read_to_string(&mut version));
     let major = read.ok().and_then(|_| version.trim().split('.').next()?.parse::<u32>().ok());
     if major.is_some_and(|major| major >= 15) { "recovery_prefetch = off\n" } else { "" }
-}
-
-/// Opens a regular file of a data directory, and makes it where it is not there.
-fn open(folder: &File, name: &str, flags: OFlags) -> io::Result<File> {
-    let flags = flags | OFlags::CREATE | OFlags::NONBLOCK;
-    let file = File::from(openat::open(folder, name.as_bytes(), flags, Mode::RUSR | Mode::WUSR)?);
-    match file.metadata()?.is_file() {
-        true => Ok(file),
-        false => Err(io::Error::other(format!("`{name}` is no regular file"))),
-    }
-}
-
-fn append(folder: &File, name: &str, text: &str) -> io::Result<()> {
-    let mut file = open(folder, name, OFlags::WRONLY | OFlags::APPEND)?;
-    file.write_all(text.as_bytes())?;
-    let owner = folder.metadata()?;
-    if file.metadata()?.uid() != owner.uid() {
-        fchown(&file, Some(owner.uid()), Some(owner.gid()))?;
-    }
-    file.sync_all()
 }
 
 fn remove(folder: &File, name: &str) -> io::Result<()> {

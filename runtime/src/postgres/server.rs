@@ -27,6 +27,7 @@ use crate::control::{Control, Stopped};
 use crate::keeper;
 use crate::places::folder;
 use crate::postgres::wal::lsn::Lsn;
+use crate::programs::postmaster::running;
 use crate::programs::process::{self, ProcessError, Program, Tell};
 
 /// Between two looks at a server that recovers.
@@ -194,27 +195,6 @@ pub enum ServerError {
     /// Asked to stop.
     #[error(transparent)]
     Stopped(#[from] Stopped),
-}
-
-/// The process that runs in a data directory; `None` where none does.
-///
-/// # Errors
-/// When `postmaster.pid` is there and cannot be read.
-pub fn running(data: &Path) -> io::Result<Option<u32>> {
-    let text = match crate::regular::read_text(&data.join("postmaster.pid")) {
-        Ok(text) => text,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error),
-    };
-    let pid: Option<u32> = text.lines().next().and_then(|line| line.trim().parse().ok());
-    // A zombie, or another program that got the number of a server that died long ago, runs nothing.
-    let is_server = |pid: &u32| {
-        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-        let after = stat.rsplit_once(')').map_or("", |(_, after)| after).trim_start();
-        let name = stat.split_once('(').map_or("", |(_, name)| name);
-        (name.starts_with("postgres") || name.starts_with("postmaster")) && !after.starts_with('Z')
-    };
-    Ok(pid.filter(is_server))
 }
 
 /// What `pg_controldata` says of a data directory.

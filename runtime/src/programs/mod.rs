@@ -8,6 +8,7 @@
 //! | `redaction` | taking secrets out of what is said |
 
 pub mod environment;
+pub mod postmaster;
 pub mod process;
 pub(crate) mod redaction;
 pub mod secrets;

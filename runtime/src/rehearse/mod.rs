@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use backplan_compiler::value::Hidden;
+use backplan_compiler::model::{Model, SourceId};
 use jiff::Timestamp;
 
 use crate::backups::BackupsError;
@@ -28,17 +28,11 @@ use crate::backups::shelf::Shelves;
 use crate::catalog::ids::RunId;
 use crate::catalog::labels::Labels;
 use crate::catalog::manifest::{Manifest, SourceRecord};
+use crate::confine::HeldBy;
 use crate::control::{Control, Stopped};
-use crate::postgres::rehearse::{cluster, dump};
-use crate::postgres::repository::Repository;
-use crate::postgres::restore::cluster::ClusterError;
-use crate::postgres::wal::archive::Archive;
 use crate::programs::process::{self, ProcessError, Program, Tell};
 use crate::programs::secrets::Secrets;
 use crate::scratch::{self, Scratch, ScratchError};
-
-/// How long a restored cluster may recover.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(24 * 3600);
 
 /// A program that is run on what was restored, filled in.
 #[derive(Debug, Clone)]
@@ -51,7 +45,7 @@ pub struct Asked {
 
 /// What is to be rehearsed, and how it is judged.
 #[derive(Debug, Default)]
-pub struct RehearsalWish {
+pub struct RehearsalWish<'a> {
     /// The source.
     pub source: String,
     /// Its newest backup, or the one of this run.
@@ -64,20 +58,10 @@ pub struct RehearsalWish {
     pub secrets: Secrets,
     /// The database that is asked; `None`: `postgres`.
     pub database: Option<String>,
-    /// A role that the restored cluster knows; `None`: `postgres`.
-    pub role: Option<String>,
     /// The account that a restored cluster belongs to, where its files do not say.
     pub account: Option<String>,
-    /// The archives of its log.
-    pub log: Vec<Archive>,
-    /// Whether it is encrypted, as the plan has it.
-    pub is_log_sealed: bool,
-    /// The command by which a restored server gets its log back, where it is archived in a folder in clear.
-    pub fetch: Option<String>,
-    /// What the repository of its tool is encrypted with.
-    pub passphrase: Option<Hidden>,
-    /// The repositories of its tool that are in no folder.
-    pub remotes: Vec<Repository>,
+    /// What its kind may take more of; `None`: a store is all that there is.
+    pub planned: Option<Planned<'a>>,
     /// The folders of stores, by name: repositories are in them.
     pub roots: BTreeMap<String, PathBuf>,
     /// Seconds in which the business was promised it back.
@@ -89,6 +73,38 @@ pub struct RehearsalWish {
     /// This machine's name.
     pub host: Option<String>,
 }
+
+/// The plan that a rehearsal is of.
+#[derive(Debug, Clone)]
+pub struct Planned<'a> {
+    /// The plan.
+    pub model: &'a Model,
+    /// The source.
+    pub source: SourceId,
+    /// This machine's name, as it stands in places of repositories.
+    pub host: String,
+    /// Fetches its secrets.
+    pub secrets: Secrets,
+}
+
+/// How the backups of a kind and driver are rehearsed: the half of a source that goes by what a manifest says, as a store may be all
+/// that is left of a plan. Its own folder says it; [`crate::source`] has the table.
+pub trait Way: Sync {
+    /// The word in the record of the rehearsal.
+    fn word(&self) -> &'static str;
+
+    /// What plays it, with all that it takes of the plan: before any clock runs.
+    ///
+    /// # Errors
+    /// When that cannot be had.
+    fn prepared(&self, wish: &RehearsalWish<'_>) -> Result<Play, RehearseError>;
+}
+
+/// Has a source come back on a stage, and looks at it.
+pub type Play = Box<dyn FnOnce(&mut Stage<'_>) -> Result<(), RehearseError>>;
+
+/// Finds the way by the words that a manifest has for kind and driver; `None`: it is none that this program knows.
+pub type Ways = fn(kind: &str, driver: Option<&str>) -> Option<&'static dyn Way>;
 
 /// Why nothing could be rehearsed: it says nothing of the backup.
 #[derive(Debug, thiserror::Error)]
@@ -118,6 +134,9 @@ pub enum RehearseError {
     /// The server could do harm here.
     #[error("the restored server was not started: {0}")]
     Harmful(String),
+    /// Something of the plan.
+    #[error("{0}")]
+    Plan(String),
     /// There is no folder to work in.
     #[error(transparent)]
     Scratch(#[from] ScratchError),
@@ -145,13 +164,18 @@ pub enum RehearseError {
 /// When it could not be rehearsed at all. A backup that does not come back, or does not pass, is a result.
 pub fn rehearse(
     shelves: &Shelves,
-    wish: RehearsalWish,
+    wish: RehearsalWish<'_>,
+    ways: Ways,
     now: Timestamp,
     control: &Control,
     tell: &Tell,
 ) -> Result<Rehearsal, RehearseError> {
     let newest = newest(shelves, &wish)?;
-    let way = way(newest, &wish.source)?;
+    let way = way(newest, &wish.source, ways)?;
+    let play = way.prepared(&wish);
+    // A secret that could not be fetched by then is no trouble of the plan's.
+    control.check()?;
+    let play = play?;
     let scratch = Scratch::make(&wish.state, &wish.place)?;
     let mut stage = Stage {
         shelves,
@@ -167,8 +191,8 @@ pub fn rehearse(
         tell,
         wish,
     };
-    let played = (way.play)(&mut stage);
-    let rehearsal = stage.ended(way.word);
+    let played = play(&mut stage);
+    let rehearsal = stage.ended(way.word());
     let removed = scratch.remove();
     // Why the rehearsal ended comes before that its folder stays: the next run tries again to remove it.
     played?;
@@ -177,7 +201,7 @@ pub fn rehearse(
 }
 
 /// The newest run from which the source comes back, or the one that is meant.
-fn newest<'a>(shelves: &'a Shelves, wish: &RehearsalWish) -> Result<&'a Manifest, RehearseError> {
+fn newest<'a>(shelves: &'a Shelves, wish: &RehearsalWish<'_>) -> Result<&'a Manifest, RehearseError> {
     use crate::catalog::runs::Choice;
     let chosen = match &wish.run {
         Some(run) => Some(shelves.choose(&Choice::Id(run.clone()), None)?.1),
@@ -190,67 +214,24 @@ fn newest<'a>(shelves: &'a Shelves, wish: &RehearsalWish) -> Result<&'a Manifest
     chosen.ok_or_else(|| RehearseError::NoBackup(wish.source.clone()))
 }
 
-/// How a source comes back and is looked at.
-struct Way {
-    /// The kind of source.
-    kind: &'static str,
-    /// What made the backup, where there are several.
-    driver: Option<&'static str>,
-    /// The word in the record of the rehearsal.
-    word: &'static str,
-    play: fn(&mut Stage<'_>) -> Result<(), RehearseError>,
-}
-
-/// Every way but that of what is nothing but files.
-const WAYS: &[Way] = &[
-    Way {
-        kind: "postgres",
-        driver: Some("basebackup"),
-        word: "basebackup",
-        play: |stage| cluster::play(stage, cluster::lay_down),
-    },
-    Way {
-        kind: "postgres",
-        driver: Some("pgbackrest"),
-        word: "pgbackrest",
-        play: |stage| cluster::play(stage, cluster::have_put_back),
-    },
-    Way {
-        kind: "postgres",
-        driver: Some("probackup"),
-        word: "probackup",
-        play: |stage| cluster::play(stage, cluster::out_of_catalogue),
-    },
-    Way { kind: "postgres", driver: Some("dump"), word: "dump", play: dump::play },
-    Way { kind: "mariadb", driver: Some("dump"), word: "mariadb", play: crate::mariadb::rehearse::play },
-    Way { kind: "sqlite", driver: None, word: "sqlite", play: |stage| files::play(stage, true) },
-];
-
-/// Trees, and what a program printed.
-const FILES: &Way =
-    &Way { kind: "files", driver: None, word: "files", play: |stage| files::play(stage, false) };
-
-fn way(manifest: &Manifest, source: &str) -> Result<&'static Way, RehearseError> {
+fn way(manifest: &Manifest, source: &str, ways: Ways) -> Result<&'static dyn Way, RehearseError> {
     let record = manifest.source(source);
-    let kind = record.map_or("", |record| record.kind.as_str());
     let driver = record.and_then(|record| record.labels().driver.as_deref());
-    match (WAYS.iter().find(|way| way.kind == kind && way.driver == driver), driver) {
-        (Some(way), _) => Ok(way),
-        (None, Some(driver)) => {
-            Err(RehearseError::Driver { source_name: source.to_owned(), driver: driver.to_owned() })
-        }
-        (None, None) => Ok(FILES),
-    }
+    let unknown = || RehearseError::Driver {
+        source_name: source.to_owned(),
+        driver: driver.unwrap_or_default().to_owned(),
+    };
+    ways(record.map_or("", |record| &record.kind), driver).ok_or_else(unknown)
 }
 
 /// A rehearsal at work.
-pub(crate) struct Stage<'a> {
+pub struct Stage<'a> {
     pub(crate) shelves: &'a Shelves,
     pub(crate) run: RunId,
     pub(crate) folder: PathBuf,
     /// For a server's socket, where the path of one in the folder would be too long.
     pub(crate) spare: PathBuf,
-    pub(crate) wish: RehearsalWish,
+    pub(crate) wish: RehearsalWish<'a>,
     /// Whether its log comes over a network.
     pub(crate) is_far: bool,
     pub(crate) checks: Vec<Check>,
@@ -359,12 +340,10 @@ pub(crate) fn private(path: &Path) -> Result<(), RehearseError> {
     fs::DirBuilder::new().mode(0o700).create(path).map_err(failed(path))
 }
 
-/// What a restore's error means: trouble of this machine, or of the backup.
-pub(crate) fn of_restore(error: ClusterError) -> Result<String, RehearseError> {
-    match error {
-        ClusterError::Stopped(stopped) => Err(stopped.into()),
-        ClusterError::NoServer(version) => Err(RehearseError::NoServer(version)),
-        ClusterError::File { path, cause } => Err(RehearseError::File { path, cause }),
-        other => Ok(other.to_string()),
+/// What keeps a server from doing harm, where that is not the best that there is.
+pub(crate) fn words_of(held: HeldBy) -> &'static str {
+    match held {
+        HeldBy::Mounts => "",
+        HeldBy::Rules => "; held to its own folders by Landlock alone: no mount namespace could be had",
     }
 }

@@ -1,24 +1,19 @@
 //! From a plan to the rehearsals that it asks for.
 
-use std::path::Path;
-
 use backplan_compiler::graph::Occasion;
 use backplan_compiler::lower::{LowerError, fill, zone};
 use backplan_compiler::model::{Model, SourceId};
 use backplan_compiler::value::Text;
 
-use super::{Asked, RehearsalWish};
+use super::{Asked, Planned, RehearsalWish};
 use crate::cipher::{Keyring, NoOne};
-use crate::postgres::recovery::command_word;
-use crate::postgres::restore::{log, repositories};
-use crate::postgres::wal::archive::Access;
 use crate::programs::environment;
 use crate::programs::secrets::{SecretError, Secrets};
 use crate::scratch::Places;
 
-impl RehearsalWish {
+impl<'a> RehearsalWish<'a> {
     /// A rehearsal that asks nothing but whether the source comes back.
-    pub fn plain(source: &str, places: &Places) -> RehearsalWish {
+    pub fn plain(source: &str, places: &Places) -> RehearsalWish<'a> {
         RehearsalWish {
             source: source.to_owned(),
             place: places.place.clone(),
@@ -32,12 +27,12 @@ impl RehearsalWish {
     /// # Errors
     /// When a command's text cannot be filled in.
     pub fn of_plan(
-        model: &Model,
+        model: &'a Model,
         source: SourceId,
         occasion: &Occasion,
         places: &Places,
         secrets: &Secrets,
-    ) -> Result<RehearsalWish, LowerError> {
+    ) -> Result<RehearsalWish<'a>, LowerError> {
         let declared = model.source(source);
         let mut wish =
             RehearsalWish { host: occasion.host.clone(), ..RehearsalWish::plain(&declared.name, places) };
@@ -62,26 +57,11 @@ impl RehearsalWish {
         let own = declared.kind.own();
         wish.database = own.database().map(str::to_owned);
         wish.account = own.run_as().map(str::to_owned);
-        wish.role = declared.postgres().and_then(|cluster| cluster.user.clone());
         for store in &model.stores {
             wish.roots.extend(store.folder().map(|folder| (store.name.clone(), folder.to_path_buf())));
         }
-        let own = model.separate(source).and_then(|own| own.passphrase.as_ref());
-        wish.passphrase = own.map(|secret| secrets.fetch(secret)).transpose().map_err(|error| {
-            LowerError::Unfilled(format!("the passphrase of the repository of `{}`: {error}", declared.name))
-        })?;
-        let host = occasion.host.as_deref().unwrap_or_default();
-        let remotes = repositories::reachable(model, (source, &declared.name), host, secrets);
-        wish.remotes = remotes.map_err(|error| {
-            LowerError::Unfilled(format!("the repository of `{}`: {error}", declared.name))
-        })?;
-        if let Some(wal) = model.wals.iter().find(|wal| wal.source == source) {
-            let access = Access { secrets: secrets.clone(), ..Access::default() };
-            (wish.log, _) = log::archives(model, wal, &access);
-            wish.is_log_sealed = !wal.encrypt.is_empty();
-            let folders: Vec<&Path> = wal.to.iter().filter_map(|id| model.store(*id).folder()).collect();
-            wish.fetch = fetch(&folders, &model.name, &declared.name);
-        }
+        let host = occasion.host.clone().unwrap_or_default();
+        wish.planned = Some(Planned { model, source, host, secrets: secrets.clone() });
         Ok(wish)
     }
 }
@@ -99,17 +79,4 @@ pub fn keys(model: &Model, sources: &[SourceId], secrets: &Secrets) -> Result<Ke
         keys.add(&place, text.expose().as_bytes(), &NoOne).map_err(|error| error.to_string())?;
     }
     Ok(keys)
-}
-
-/// The command by which a server gets its log back out of stores, whichever has it whole: this program, with no plan file, which the
-/// server's account may not be able to read. `None`: there is no store.
-fn fetch(roots: &[&Path], plan: &str, source: &str) -> Option<String> {
-    let own = std::env::current_exe().ok()?;
-    let mut words = vec![own.display().to_string(), "wal".to_owned(), "fetch".to_owned()];
-    for root in roots {
-        words.extend(["--store".to_owned(), std::path::absolute(root).ok()?.display().to_string()]);
-    }
-    words.extend(["--plan-name", plan, source].map(str::to_owned));
-    let words: Vec<String> = words.iter().map(|word| command_word(word)).collect();
-    (!roots.is_empty()).then(|| format!("{} %f %p", words.join(" ")))
 }

@@ -1,4 +1,4 @@
-//! Sources: how each kind is read in a run, and what is looked at beforehand.
+//! Sources: how each kind is read in a run, what is looked at beforehand, and how its backups are rehearsed.
 //!
 //! | module | holds |
 //! |---|---|
@@ -8,8 +8,9 @@
 //! | [`command`] | a program's standard output |
 //! | [`sqlite`] | a live SQLite file, copied through its backup API |
 //!
-//! Postgres and MariaDB have folders of their own, [`crate::postgres`] and [`crate::mariadb`]. How a backup comes back, its manifest says: see [`crate::backups`] and
-//! [`crate::rehearse`].
+//! Postgres and MariaDB have folders of their own, [`crate::postgres`] and [`crate::mariadb`]. How a backup comes back, its manifest says, and
+//! no plan is needed for it: that half of a source is [`Way`], and its table [`way`]. What comes back as files does so by
+//! [`crate::backups::restore`]; what is more than files is put back in its kind's own folder, as [`crate::postgres::restore`] does.
 
 pub mod command;
 mod files;
@@ -18,11 +19,14 @@ pub mod sqlite;
 
 use std::path::Path;
 
-use backplan_compiler::model::{ArchiveId, Source, SourceId, SourceKind};
+use backplan_compiler::model::{
+    ArchiveId, MariadbDriver, PostgresDriver, Source, SourceId, SourceKind, Worded,
+};
 
 use crate::artefact::Content;
 use crate::catalog::details::Root;
 use crate::catalog::names::{HostPath, InnerPath, PlanName};
+use crate::rehearse::Way;
 use crate::run::coordinator::Failure;
 use crate::run::output::Output;
 use crate::run::reading::Reading;
@@ -94,6 +98,22 @@ pub(crate) fn reader(kind: &SourceKind) -> &dyn Reader {
         SourceKind::Postgres(postgres) => postgres.as_ref(),
         SourceKind::Mariadb(mariadb) => mariadb.as_ref(),
     }
+}
+
+/// How a backup is rehearsed, by the words that its manifest has for kind and driver; `None`: there is no such driver. The one place
+/// that tells apart what manifests name.
+pub fn way(kind: &str, driver: Option<&str>) -> Option<&'static dyn Way> {
+    match (kind, driver) {
+        ("postgres", Some(word)) => of_driver::<PostgresDriver>(word),
+        ("mariadb", Some(word)) => of_driver::<MariadbDriver>(word),
+        ("sqlite", None) => Some(&sqlite::Database),
+        (_, None) => Some(&files::Trees),
+        (_, Some(_)) => None,
+    }
+}
+
+fn of_driver<D: Worded + Way>(word: &str) -> Option<&'static dyn Way> {
+    D::TABLE.iter().find(|(name, _)| *name == word).map(|(_, driver)| driver as &dyn Way)
 }
 
 /// A tree of a source, and where it is read.

@@ -1,5 +1,9 @@
 //! A live SQLite file, copied through SQLite's own backup API while others write.
 
+mod rehearse;
+
+pub(super) use rehearse::Database;
+
 use std::fs;
 use std::io;
 use std::os::unix::fs::{MetadataExt, chown};

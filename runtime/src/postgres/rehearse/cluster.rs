@@ -4,7 +4,8 @@ use backplan_compiler::count::plural;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use super::server::{checksums, detail, examine, held};
+use super::server::{checksums, detail, examine};
+use super::{Needs, PATIENCE, of_restore};
 use crate::backups::rehearsed::CheckVerdict;
 use crate::postgres::recovery::{Action, Point, Recovery, Timeline};
 use crate::postgres::restore::cluster::{self, ClusterError, ClusterWish};
@@ -16,12 +17,12 @@ use crate::postgres::restore::tool::{self, ToolWish};
 use crate::postgres::server::{Expect, Server, Start};
 use crate::postgres::wal::archive::Archive;
 use crate::postgres::wal::lsn::Lsn;
-use crate::rehearse::{PATIENCE, RehearseError, Stage, of_restore};
+use crate::rehearse::{RehearsalWish, RehearseError, Stage, words_of};
 
 /// Restores the cluster and looks at it.
-pub(crate) fn play(stage: &mut Stage<'_>, restore: Restore) -> Result<(), RehearseError> {
+pub(crate) fn play(stage: &mut Stage<'_>, mut needs: Needs, restore: Restore) -> Result<(), RehearseError> {
     let begun = Instant::now();
-    let restored = match restore(stage) {
+    let restored = match restore(stage, &mut needs) {
         Ok(found) => found?,
         Err(error) => {
             let why = of_restore(error)?;
@@ -35,7 +36,7 @@ pub(crate) fn play(stage: &mut Stage<'_>, restore: Restore) -> Result<(), Rehear
     stage.note("restore", begun, CheckVerdict::Passed, Some(what));
     let data = stage.folder.join("data");
     let begun = Instant::now();
-    let start = Start { alone: is_near, ..how(stage, &programs, &data, &outside) };
+    let start = Start { alone: is_near, ..how(stage, needs.role.as_deref(), &programs, &data, &outside) };
     let started = Server::start(&start, stage.control).and_then(|mut server| {
         server.wait(Expect::Open, PATIENCE, stage.control)?;
         Ok(server)
@@ -59,7 +60,7 @@ pub(crate) fn play(stage: &mut Stage<'_>, restore: Restore) -> Result<(), Rehear
         stage.note("recover", begun, CheckVerdict::Failed, Some(why));
         return Ok(());
     }
-    stage.note("recover", begun, CheckVerdict::Passed, Some(format!("{network}{}", held(&server))));
+    stage.note("recover", begun, CheckVerdict::Passed, Some(format!("{network}{}", words_of(server.held))));
     examine(stage, &mut server, &programs, &data)?;
     // In order, so that every page is written: what is checked next is what lies on the disk.
     server.stop();
@@ -74,14 +75,14 @@ pub(crate) fn play(stage: &mut Stage<'_>, restore: Restore) -> Result<(), Rehear
 }
 
 /// How the server is started on what was put back.
-fn how(stage: &Stage<'_>, programs: &Path, data: &Path, outside: &[Outside]) -> Start {
+fn how(stage: &Stage<'_>, role: Option<&str>, programs: &Path, data: &Path, outside: &[Outside]) -> Start {
     let mut start = Start::new(programs.to_path_buf(), data.to_path_buf(), stage.folder.join("server"));
     start.spare.clone_from(&stage.spare);
     // All of it is thrown away.
     start.own.push(stage.folder.clone());
     start.covers = outside.iter().map(Outside::cover).collect();
-    if let Some(role) = &stage.wish.role {
-        start.role.clone_from(role);
+    if let Some(role) = role {
+        role.clone_into(&mut start.role);
     }
     start
 }
@@ -99,9 +100,9 @@ pub(crate) struct Laid {
 }
 
 /// Puts a data directory into the stage's folder. The outer error is the backup's, the inner one this machine's.
-type Restore = fn(&mut Stage<'_>) -> Result<Result<Laid, RehearseError>, ClusterError>;
+type Restore = fn(&mut Stage<'_>, &mut Needs) -> Result<Result<Laid, RehearseError>, ClusterError>;
 
-fn recovery(wish: &crate::rehearse::RehearsalWish, fetch: Option<String>) -> Recovery {
+fn recovery(wish: &RehearsalWish<'_>, fetch: Option<String>) -> Recovery {
     // The newest backup is to lead to where the cluster is now. One that is named may be from before a fork, and leads to
     // the end of its own history.
     let timeline = if wish.run.is_some() { Timeline::Current } else { Timeline::Latest };
@@ -120,8 +121,11 @@ fn with_warnings(what: String, warnings: &[String]) -> String {
 }
 
 /// Has pgBackRest put the cluster back, to the end of the log that its repository has.
-pub(crate) fn have_put_back(stage: &mut Stage<'_>) -> Result<Result<Laid, RehearseError>, ClusterError> {
-    let wish = of_tool(stage);
+pub(crate) fn have_put_back(
+    stage: &mut Stage<'_>,
+    needs: &mut Needs,
+) -> Result<Result<Laid, RehearseError>, ClusterError> {
+    let wish = of_tool(stage, needs);
     let restore = tool::plan(stage.shelves, wish, jiff::Timestamp::now())?;
     stage.run = restore.run;
     let programs = restore.programs()?;
@@ -139,8 +143,11 @@ pub(crate) fn have_put_back(stage: &mut Stage<'_>) -> Result<Result<Laid, Rehear
 }
 
 /// Has pg_probackup put the cluster back out of its catalogue, to the end of the log that this has.
-pub(crate) fn out_of_catalogue(stage: &mut Stage<'_>) -> Result<Result<Laid, RehearseError>, ClusterError> {
-    let wish = of_tool(stage);
+pub(crate) fn out_of_catalogue(
+    stage: &mut Stage<'_>,
+    needs: &mut Needs,
+) -> Result<Result<Laid, RehearseError>, ClusterError> {
+    let wish = of_tool(stage, needs);
     let restore = probackup::plan(stage.shelves, wish, jiff::Timestamp::now())?;
     stage.run = restore.run;
     let programs = restore.programs()?;
@@ -155,7 +162,7 @@ pub(crate) fn out_of_catalogue(stage: &mut Stage<'_>) -> Result<Result<Laid, Reh
 }
 
 /// What a tool is to put back.
-fn of_tool(stage: &mut Stage<'_>) -> ToolWish {
+fn of_tool(stage: &mut Stage<'_>, needs: &mut Needs) -> ToolWish {
     ToolWish {
         source: stage.wish.source.clone(),
         to: stage.folder.join("data"),
@@ -164,19 +171,22 @@ fn of_tool(stage: &mut Stage<'_>) -> ToolWish {
         recovery: recovery(&stage.wish, None),
         tablespaces: Vec::new(),
         then: Then::Rehearse,
-        passphrase: stage.wish.passphrase.take(),
-        remotes: std::mem::take(&mut stage.wish.remotes),
+        passphrase: needs.passphrase.take(),
+        remotes: std::mem::take(&mut needs.remotes),
         roots: std::mem::take(&mut stage.wish.roots),
     }
 }
 
 /// Lays a base backup down.
-pub(crate) fn lay_down(stage: &mut Stage<'_>) -> Result<Result<Laid, RehearseError>, ClusterError> {
+pub(crate) fn lay_down(
+    stage: &mut Stage<'_>,
+    needs: &mut Needs,
+) -> Result<Result<Laid, RehearseError>, ClusterError> {
     // The server has no network and no key: what is far away or encrypted is brought to it before.
-    let is_near = !stage.wish.is_log_sealed && !stage.wish.log.iter().any(Archive::is_far);
+    let is_near = !needs.is_log_sealed && !needs.log.iter().any(Archive::is_far);
     let near = stage.folder.join("log");
-    let fetch = match is_near || stage.wish.log.is_empty() {
-        true => stage.wish.fetch.clone(),
+    let fetch = match is_near || needs.log.is_empty() {
+        true => needs.fetch.clone(),
         false => Some(near::command(&near)),
     };
     let wish = ClusterWish {
@@ -184,7 +194,7 @@ pub(crate) fn lay_down(stage: &mut Stage<'_>) -> Result<Result<Laid, RehearseErr
         to: stage.folder.join("data"),
         run: stage.wish.run.clone(),
         recovery: recovery(&stage.wish, fetch),
-        log: std::mem::take(&mut stage.wish.log),
+        log: std::mem::take(&mut needs.log),
         tablespaces: Vec::new(),
         account: stage.wish.account.clone(),
         reads: Vec::new(),

@@ -7,6 +7,7 @@ use std::os::unix::fs::{MetadataExt, chown};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use super::PATIENCE;
 use super::server::{detail, examine};
 use crate::backups::rehearsed::CheckVerdict;
 use crate::catalog::ids::Nonce;
@@ -15,7 +16,7 @@ use crate::postgres::server::{Expect, Server, Start};
 use crate::postgres::tools;
 use crate::programs::process::{self, ProcessError, Program};
 use crate::regular;
-use crate::rehearse::{PATIENCE, RehearseError, Stage, failed, files, private, silent};
+use crate::rehearse::{RehearseError, Stage, failed, files, private, silent};
 
 /// The superuser of the new cluster: of a name that no dump makes anew.
 const OWNER: &str = "backplan_rehearsal";

@@ -5,7 +5,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use crate::backups::rehearsed::CheckVerdict;
-use crate::confine::HeldBy;
 use crate::postgres::server::{Server, ServerError, control_data};
 use crate::programs::process::{self, ProcessError, Program, Tell};
 use crate::rehearse::other_answer;
@@ -37,18 +36,6 @@ pub(super) fn detail(error: ServerError) -> Result<String, RehearseError> {
         }
         ServerError::Confine(error) => Err(RehearseError::Harmful(error.to_string())),
         other => Ok(other.to_string()),
-    }
-}
-
-/// What keeps a server from doing harm, where that is not the best that there is.
-pub(super) fn held(server: &Server) -> &'static str {
-    words_of(server.held)
-}
-
-pub(crate) fn words_of(held: HeldBy) -> &'static str {
-    match held {
-        HeldBy::Mounts => "",
-        HeldBy::Rules => "; held to its own folders by Landlock alone: no mount namespace could be had",
     }
 }
 

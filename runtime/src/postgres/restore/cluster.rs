@@ -33,12 +33,13 @@ use crate::control::{Control, Stopped};
 use crate::extract::{self, Existing, ExtractError, Extracted, Extraction};
 use crate::places::account;
 use crate::postgres::recovery::{END_COMMAND, Point, Recovery, TargetError, Timeline};
-use crate::postgres::server::{ServerError, running};
+use crate::postgres::server::ServerError;
 use crate::postgres::tools;
 use crate::postgres::wal::WalError;
 use crate::postgres::wal::archive::Archive;
 use crate::postgres::wal::lsn::Lsn;
 use crate::postgres::wal::records::Created;
+use crate::programs::postmaster::running;
 use crate::programs::process::{self, ProcessError, Program, Tell};
 
 /// Keeps a server from being started on a cluster that is not all there: Postgres refuses to start where this says

@@ -23,9 +23,10 @@ use crate::catalog::ids::RunId;
 use crate::catalog::manifest::{Manifest, SourceRecord};
 use crate::catalog::runs::Choice;
 use crate::postgres::recovery::{Point, command_word};
-use crate::postgres::server::{ServerError, running};
+use crate::postgres::server::ServerError;
 use crate::postgres::tools;
 use crate::postgres::wal::lsn::Lsn;
+use crate::programs::postmaster::running;
 use behind::Behind;
 use held::{Catalogue, Packed};
 

@@ -28,10 +28,11 @@ use crate::catalog::runs::Choice;
 use crate::control::Control;
 use crate::postgres::recovery::{Point, Recovery, Timeline};
 use crate::postgres::repository::Repository as Remote;
-use crate::postgres::server::{ServerError, running};
+use crate::postgres::server::ServerError;
 use crate::postgres::tools;
 use crate::postgres::wal::expiry;
 use crate::postgres::wal::lsn::Lsn;
+use crate::programs::postmaster::running;
 
 /// What is wanted back, and how.
 #[derive(Clone)]

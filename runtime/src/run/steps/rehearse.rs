@@ -12,6 +12,7 @@ use crate::backups::shelf::{Shelf, Shelves};
 use crate::rehearse::wish;
 use crate::rehearse::{RehearsalWish, RehearseError, rehearse};
 use crate::scratch::{self, Places};
+use crate::source;
 
 /// The sources that a run at `now` is to rehearse, by the stores that it can use. Where none tells when the last rehearsal was, it
 /// is due.
@@ -46,19 +47,20 @@ impl StepPlan for RehearsePlan {
 
     /// Restores the newest backup of a source, looks at it, throws it away, and writes down what came of it.
     fn carry_out(self: Box<Self>, doing: &Doing<'_>) -> Result<Performed, Failure> {
-        let (context, control, source) = (doing.context, doing.control, self.0);
+        let (context, control, id) = (doing.context, doing.control, self.0);
         let model = context.model();
-        let name = &model.source(source).name;
+        let name = &model.source(id).name;
         let places = Places { place: scratch::usual_place(), state: context.request.state.clone() };
-        let wish = RehearsalWish::of_plan(model, source, &context.occasion, &places, &doing.secrets());
+        let wish = RehearsalWish::of_plan(model, id, &context.occasion, &places, &doing.secrets());
         let wish = wish.map_err(|error| match control.check() {
             Err(_) => Failure::stopped(),
             Ok(()) => Failure::lasting(format!("a `command` of `verify`: {error:?}")),
         })?;
-        let keys = wish::keys(model, &[source], &doing.secrets()).map_err(Failure::lasting)?;
+        let keys = wish::keys(model, &[id], &doing.secrets()).map_err(Failure::lasting)?;
         // Read once more: the run that is to be restored came to the stores since it began.
         let shelves = Shelves::of_plan(model, None).map_err(Failure::lasting)?.with_keys(&Arc::new(keys));
-        let rehearsed = rehearse(&shelves, wish, context.request.clock.now(), control, &doing.tell());
+        let rehearsed =
+            rehearse(&shelves, wish, source::way, context.request.clock.now(), control, &doing.tell());
         let record = rehearsed.map_err(|error| match error {
             RehearseError::Stopped(_) => Failure::stopped(),
             error => cannot(name, &error),

@@ -13,12 +13,13 @@ use super::far::{Far, held, silently};
 use super::{Repository, ToolRestore, file, stanza_of};
 use crate::backups::restore;
 use crate::backups::shelf::Shelves;
+use crate::backups::silence::silence;
 use crate::catalog::ids::RunId;
 use crate::catalog::runs::Choice;
 use crate::confine::Bounds;
 use crate::control::Control;
 use crate::extract::Existing;
-use crate::postgres::recovery::{Point, command_word, fetch_strictly, silence};
+use crate::postgres::recovery::{Point, command_word, fetch_strictly};
 use crate::postgres::repository::{KEY_FILE, Repository as Remote};
 use crate::postgres::tools;
 
