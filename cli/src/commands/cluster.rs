@@ -6,12 +6,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use backplan_compiler::model::{Model, Postgres, Store, StoreId, Wal};
+use backplan_compiler::model::{Model, Postgres, PostgresDriver, Store, StoreId, Wal};
 use backplan_runtime::backups::BackupsError;
 use backplan_runtime::backups::shelf::Shelves;
 use backplan_runtime::catalog::runs::Choice;
 use backplan_runtime::control::Control;
 use backplan_runtime::machine::host_name;
+use backplan_runtime::postgres::driver;
 use backplan_runtime::postgres::recovery::{Action, Point, Recovery, command_word};
 use backplan_runtime::postgres::restore::cluster::{
     self, ClusterError, ClusterOutcome, ClusterWish, MadeBy, Meant,
@@ -19,9 +20,7 @@ use backplan_runtime::postgres::restore::cluster::{
 use backplan_runtime::postgres::restore::heirs::heir;
 use backplan_runtime::postgres::restore::launch::{Starting, Then};
 use backplan_runtime::postgres::restore::log;
-use backplan_runtime::postgres::restore::probackup;
 use backplan_runtime::postgres::restore::repositories::reachable;
-use backplan_runtime::postgres::restore::tool;
 use backplan_runtime::postgres::server::ServerError;
 use backplan_runtime::postgres::wal::WalError;
 use backplan_runtime::postgres::wal::archive::{self, Access, Archive};
@@ -82,14 +81,12 @@ fn meant(args: &RestoreArgs, shelves: &Shelves) -> Result<Meant, Failure> {
     Ok(at.map_or(Meant::Newest, Meant::EndedBy))
 }
 
-/// Whether this driver's backups are laid down as a data directory.
-pub fn is_laid_down(driver: &str) -> bool {
-    driver == "basebackup"
-}
-
-/// Whether its tool puts a cluster back, rather than files of its repository.
-pub fn is_put_back_by_tool(args: &RestoreArgs, made: &MadeBy) -> bool {
-    matches!(made.driver.as_str(), "pgbackrest" | "probackup") && (args.cluster.is_asked() || made.is_apart)
+/// The driver that puts a cluster back; `None`: its files are put back as any others. Where its tool keeps a repository, and that is in an
+/// artefact, a cluster has to be asked for.
+pub fn driver_of(args: &RestoreArgs, made: &MadeBy) -> Option<PostgresDriver> {
+    let facts = made.facts()?;
+    let by_tool = facts.has_repository && (args.cluster.is_asked() || made.is_apart);
+    made.driver().filter(|_| facts.is_data_directory || by_tool)
 }
 
 /// Where the stores are that are folders: those of a plan, or without one the store that was named.
@@ -101,53 +98,13 @@ fn folders(model: Option<&Model>, named: Option<&Path>) -> BTreeMap<String, Path
     model.stores.iter().filter_map(folder).collect()
 }
 
-/// Has the tool put a cluster back, or shows what that would do.
-///
-/// # Errors
-/// When it cannot begin, or cannot go on.
-pub fn put_back(
-    args: &RestoreArgs,
-    driver: &str,
-    shelves: &Shelves,
-    global: &Global,
-    console: &mut Console,
-) -> Result<Status, Failure> {
-    let to = target(args)?;
-    if args.resume {
-        return Err(Failure::usage("what a tool puts back begins anew, and is not gone on with")
-            .help("remove the folder, and restore again without `--resume`"));
-    }
-    let model = match (&args.place.store.store, &args.place.plan.file) {
-        (Some(_), None) => None,
-        _ => Some(ready(&args.place.plan, global, console)?.model),
-    };
-    let wish = tool_wish(args, to, model.as_ref(), shelves)?;
-    if driver == "probackup" {
-        return out_of_catalogue(args, shelves, wish, console);
-    }
-    let restore = tool::plan(shelves, wish, Timestamp::now()).map_err(|error| failure(&error))?;
-    chosen(restore.run, console);
-    told(&restore.apart, console);
-    let control = Control::default();
-    let (outcome, signal) = match args.dry_run {
-        true => (restore.preview(), None),
-        false => until_signal(&control, || restore.carry_out(&control))?,
-    };
-    if let Ok(outcome) = &outcome {
-        // Repositories that failed while it was at work.
-        let new = outcome.warnings.iter().filter(|text| !restore.apart.contains(*text));
-        told(&new.cloned().collect::<Vec<_>>(), console);
-    }
-    finish(args, shelves, outcome, signal, console)
-}
-
 /// What a tool is to put back, and what of the plan it takes to get there.
 fn tool_wish(
     args: &RestoreArgs,
     to: PathBuf,
     model: Option<&Model>,
     shelves: &Shelves,
-) -> Result<tool::ToolWish, Failure> {
+) -> Result<ClusterWish, Failure> {
     let source = args.sources.first().cloned().unwrap_or_default();
     let declared = model.and_then(|model| declared(model, &source));
     let separate = model.and_then(|model| {
@@ -166,7 +123,11 @@ fn tool_wish(
         }
         _ => Vec::new(),
     };
-    Ok(tool::ToolWish {
+    Ok(ClusterWish {
+        log: Vec::new(),
+        account: None,
+        reads: Vec::new(),
+        resume: false,
         run: (args.run != "latest").then(|| args.run.clone()),
         recovery: recovery(args, None)?,
         tablespaces: args.cluster.tablespace.iter().map(|text| mapping(text)).collect::<Result<_, _>>()?,
@@ -177,24 +138,6 @@ fn tool_wish(
         source,
         to,
     })
-}
-
-/// As [`put_back`] by pg_probackup, from its catalogue in a store or in an artefact.
-fn out_of_catalogue(
-    args: &RestoreArgs,
-    shelves: &Shelves,
-    wish: tool::ToolWish,
-    console: &mut Console,
-) -> Result<Status, Failure> {
-    let restore = probackup::plan(shelves, wish, Timestamp::now()).map_err(|error| failure(&error))?;
-    chosen(restore.run, console);
-    told(&restore.apart, console);
-    let control = Control::default();
-    let (outcome, signal) = match args.dry_run {
-        true => (restore.preview(), None),
-        false => until_signal(&control, || restore.carry_out(&control))?,
-    };
-    finish(args, shelves, outcome, signal, console)
 }
 
 /// Refuses a recovery of what is no data directory.
@@ -212,31 +155,44 @@ pub fn refuse_recovery(args: &RestoreArgs, driver: &str) -> Result<(), Failure> 
     Ok(())
 }
 
-/// Lays a cluster down from its base backup, or shows what that would do.
+/// Puts a cluster back by the driver that backed it up, or shows what that would do.
 ///
 /// # Errors
 /// When it cannot begin, or cannot go on.
 pub fn execute(
     args: &RestoreArgs,
+    own: PostgresDriver,
     shelves: &Shelves,
     global: &Global,
     console: &mut Console,
 ) -> Result<Status, Failure> {
-    let to = target(args)?;
+    let (to, is_repository) = (target(args)?, own.facts().has_repository);
+    if args.resume && is_repository {
+        return Err(Failure::usage("what a tool puts back begins anew, and is not gone on with")
+            .help("remove the folder, and restore again without `--resume`"));
+    }
     let model = match (&args.place.store.store, &args.place.plan.file) {
         (Some(_), None) => None,
         _ => Some(ready(&args.place.plan, global, console)?.model),
     };
-    let (wish, away, needs) = wish(args, to, model.as_ref())?;
+    let (wish, away, needs) = match is_repository {
+        true => (tool_wish(args, to, model.as_ref(), shelves)?, Vec::new(), None),
+        false => wish(args, to, model.as_ref())?,
+    };
     told(&away, console);
-    let restore = cluster::plan(shelves, wish, Timestamp::now()).map_err(|error| failure(&error))?;
-    chosen(restore.chosen, console);
-    told(&restore.apart, console);
+    let restore = driver(own).put_back(shelves, wish, Timestamp::now()).map_err(|error| failure(&error))?;
+    chosen(restore.run(), console);
+    told(restore.apart(), console);
     let control = Control::default();
     let (outcome, signal) = match args.dry_run {
         true => (restore.preview(), None),
         false => until_signal(&control, || restore.carry_out(&control))?,
     };
+    if let Ok(outcome) = &outcome {
+        // What went wrong while it was at work, and another store had.
+        let new = outcome.warnings.iter().filter(|text| !restore.apart().contains(*text));
+        told(&new.cloned().collect::<Vec<_>>(), console);
+    }
     if let (Some(needs), Ok(_), None) = (needs, &outcome, signal) {
         console.remark("note", &needs);
     }
@@ -346,6 +302,9 @@ fn wish(
         reads,
         resume: args.resume,
         then: then(args, declared, is_alone, env),
+        passphrase: None,
+        remotes: Vec::new(),
+        roots: BTreeMap::new(),
         source,
         to,
     };

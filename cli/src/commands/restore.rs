@@ -104,15 +104,11 @@ fn of_database(
     console: &mut Console,
 ) -> Result<Option<Status>, Failure> {
     let Some(made) = cluster::made_by(args, shelves)? else { return Ok(None) };
-    let driver = &made.driver;
-    if cluster::is_laid_down(driver) {
-        return cluster::execute(args, shelves, global, console).map(Some);
+    if let Some(driver) = cluster::driver_of(args, &made) {
+        return cluster::execute(args, driver, shelves, global, console).map(Some);
     }
-    if cluster::is_put_back_by_tool(args, &made) {
-        return cluster::put_back(args, driver, shelves, global, console).map(Some);
-    }
-    cluster::refuse_recovery(args, driver)?;
-    if matches!(driver.as_str(), "pgbackrest" | "probackup") && args.at.is_some() {
+    cluster::refuse_recovery(args, &made.word)?;
+    if made.facts().is_some_and(|facts| facts.has_repository) && args.at.is_some() {
         console.remark("note", REPOSITORY);
     }
     Ok(None)

@@ -37,6 +37,8 @@ pub struct Facts {
     pub no_place: &'static str,
     /// What another source of the kind reads, in a word.
     pub elsewhere: &'static str,
+    /// What is packed of it is a data directory, on which a server would start.
+    pub is_data_directory: bool,
     /// Its tool keeps a repository of its own, with the log of changes in it.
     pub has_repository: bool,
     /// That repository is cleared.
@@ -65,6 +67,10 @@ pub struct Facts {
 pub struct KeptApart {
     /// What it is called.
     pub tool: &'static str,
+    /// Its program, and what that calls a cluster.
+    pub program: &'static str,
+    /// See [`KeptApart::program`].
+    pub cluster: &'static str,
     /// It reaches buckets and containers by itself; else folders alone.
     pub goes_far: bool,
     /// It encrypts what is in it.
@@ -82,6 +88,7 @@ const PLAIN: Facts = Facts {
     no_database: None,
     no_place: "what a program wrote, which came from no place",
     elsewhere: "",
+    is_data_directory: false,
     has_repository: false,
     clears_repository: false,
     apart: None,
@@ -191,6 +198,11 @@ pub static ALL: &[&Facts] = &[
     &postgres::PROBACKUP,
     &postgres::DUMP,
 ];
+
+/// What is known of what a manifest says was made by this kind and driver; `None`: no program of this version makes such.
+pub fn made_by(word: &str, driver: Option<&str>) -> Option<&'static Facts> {
+    ALL.iter().find(|row| row.word == word && row.driver == driver).copied()
+}
 
 /// What is known of a kind by its word, and by its driver's where one is named.
 pub fn facts(word: &str, driver: Option<&str>) -> Option<&'static Facts> {

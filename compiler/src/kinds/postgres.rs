@@ -22,7 +22,14 @@ pub(super) static PGBACKREST: Facts = Facts {
     driver: Some("pgbackrest"),
     shown: "Postgres, pgBackRest",
     has_repository: true,
-    apart: Some(KeptApart { tool: "pgBackRest", goes_far: true, encrypts: true, wants_log: true }),
+    apart: Some(KeptApart {
+        tool: "pgBackRest",
+        program: "pgbackrest",
+        cluster: "stanza",
+        goes_far: true,
+        encrypts: true,
+        wants_log: true,
+    }),
     under_way: Some("*.pgbackrest.tmp"),
     no_log: Some("pgBackRest keeps the WAL in its own repository"),
     useless: &["database", "backup_mode"],
@@ -33,6 +40,7 @@ pub(super) static PGBACKREST: Facts = Facts {
 pub(super) static BASEBACKUP: Facts = Facts {
     driver: Some("basebackup"),
     shown: "Postgres, pg_basebackup",
+    is_data_directory: true,
     may_follow: true,
     unleveled: &[
         (Level::Differential, "pg_basebackup needs a server of PostgreSQL 17 or newer for it"),
@@ -47,7 +55,14 @@ pub(super) static PROBACKUP: Facts = Facts {
     shown: "Postgres, pg_probackup",
     has_repository: true,
     clears_repository: true,
-    apart: Some(KeptApart { tool: "pg_probackup", goes_far: false, encrypts: false, wants_log: false }),
+    apart: Some(KeptApart {
+        tool: "pg_probackup",
+        program: "pg_probackup",
+        cluster: "instance",
+        goes_far: false,
+        encrypts: false,
+        wants_log: false,
+    }),
     under_way: Some("/wal/*/*.part"),
     no_log: Some("pg_probackup keeps the WAL in its own catalogue"),
     unleveled: &[(Level::Differential, "pg_probackup rests each backup on the one before it")],
@@ -67,14 +82,21 @@ pub(super) static DUMP: Facts = Facts {
     ..CLUSTER
 };
 
-impl Kind for Postgres {
-    fn facts(&self) -> &'static Facts {
-        match self.driver {
+impl PostgresDriver {
+    /// What is the same for all clusters that it backs up.
+    pub fn facts(self) -> &'static Facts {
+        match self {
             PostgresDriver::Pgbackrest => &PGBACKREST,
             PostgresDriver::Basebackup => &BASEBACKUP,
             PostgresDriver::Probackup => &PROBACKUP,
             PostgresDriver::Dump => &DUMP,
         }
+    }
+}
+
+impl Kind for Postgres {
+    fn facts(&self) -> &'static Facts {
+        self.driver.facts()
     }
 
     fn paths(&self) -> Vec<(Use, &'static str, &Path)> {

@@ -18,7 +18,7 @@ use super::silence;
 use super::unfinished::{self, Mark, Unfinished};
 use crate::artefact::Kind;
 use crate::catalog::details::{Details, DetailsError, Root};
-use crate::catalog::manifest::Manifest;
+use crate::catalog::manifest::{Manifest, SourceRecord};
 use crate::control::Control;
 use crate::extract::{self, Existing, ExtractError, Extracted, Extraction, Opened, ProblemKind, Target};
 
@@ -190,7 +190,7 @@ fn parts<'a>(run: &ShelvedRun<'a>, wish: &RestoreWish) -> Result<Vec<Part<'a>>, 
 fn clusters(manifest: &Manifest, targets: &[Target]) -> Vec<Target> {
     let is_cluster = |source: &str| {
         let record = manifest.cluster(source);
-        record.is_some_and(|record| record.labels().driver.as_deref() == Some("basebackup"))
+        record.and_then(SourceRecord::facts).is_some_and(|facts| facts.is_data_directory)
     };
     let sources = targets.iter().filter(|target| is_cluster(&String::from_utf8_lossy(&target.prefix)));
     sources.cloned().collect()

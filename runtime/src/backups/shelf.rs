@@ -179,7 +179,7 @@ impl ShelvedRun<'_> {
         let records = self.manifest.sources.iter().filter(|record| wanted(&record.name));
         let records = records.filter(|record| self.manifest.cluster(&record.name).is_some());
         let is_based = |record: &&SourceRecord| {
-            record.labels().driver.as_deref() == Some("basebackup") && record.labels().prior.is_some()
+            record.facts().is_some_and(|facts| facts.is_data_directory) && record.labels().prior.is_some()
         };
         records
             .filter(is_based)

@@ -8,6 +8,7 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use backplan_compiler::kinds::{self, Facts};
 use backplan_compiler::model::Level;
 use backplan_compiler::retention::Lack;
 use jiff::Timestamp;
@@ -177,7 +178,12 @@ impl SourceRecord {
 
     /// Whether what its artefacts hold is the repository of a tool, with as many backups in it as a cycle has by then.
     pub fn is_repository(&self) -> bool {
-        matches!(self.labels().driver.as_deref(), Some("pgbackrest" | "probackup"))
+        self.facts().is_some_and(|facts| facts.has_repository)
+    }
+
+    /// What there is to know of what made it; `None`: it is none that this program knows.
+    pub fn facts(&self) -> Option<&'static Facts> {
+        kinds::made_by(&self.kind, self.labels().driver.as_deref())
     }
 
     /// Bytes of what was backed up. Of a repository those of the cluster, as its tool tells them: what the repository weighs

@@ -9,9 +9,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
+
 use super::rehearse::{Needs, cluster};
+use super::restore::cluster::{ClusterError, ClusterWish};
+use super::restore::{self, PutBack};
 use super::stream::{Streamed, Told};
 use super::{Backup, Base, Driver, DriverError, Job, refusal, text, tools};
+use crate::backups::shelf::Shelves;
 pub(crate) use crate::backups::silence::DATA;
 use crate::catalog::ids::Nonce;
 use crate::catalog::labels::Labels;
@@ -68,6 +73,15 @@ impl Driver for Basebackup {
         backup.labels.extend(moment(job)?);
         backup.labels.tablespaces.extend(copy.spaces);
         Ok(backup)
+    }
+
+    fn put_back<'s>(
+        &self,
+        shelves: &'s Shelves,
+        wish: ClusterWish,
+        now: Timestamp,
+    ) -> Result<Box<dyn PutBack + 's>, ClusterError> {
+        Ok(Box::new(restore::cluster::plan(shelves, wish, now)?))
     }
 
     fn rehearse(&self, stage: &mut Stage<'_>, needs: Needs) -> Result<(), RehearseError> {

@@ -48,9 +48,13 @@ use apart::Apart;
 use backplan_compiler::model::{Level, Postgres, PostgresDriver};
 use backplan_compiler::value::Hidden;
 use identity::Known;
+use jiff::Timestamp;
 use rehearse::Needs;
+use restore::PutBack;
+use restore::cluster::{ClusterError, ClusterWish};
 use rustix::fs::{Gid, Uid, fchown};
 
+use crate::backups::shelf::Shelves;
 use crate::catalog::ids::RunId;
 use crate::catalog::labels::Labels;
 use crate::control::{Control, Stopped};
@@ -144,6 +148,20 @@ pub trait Driver: Sync {
     fn expire(&self, job: &Job<'_>, labels: &Labels) -> Result<Vec<String>, DriverError> {
         let _ = (job, labels);
         Ok(Vec::new())
+    }
+
+    /// Makes the restore of a cluster out of its backups: chooses one, looks at the target, writes nothing.
+    ///
+    /// # Errors
+    /// When no backup leads to the target, a folder is in use, or what it makes is no cluster.
+    fn put_back<'s>(
+        &self,
+        shelves: &'s Shelves,
+        wish: ClusterWish,
+        now: Timestamp,
+    ) -> Result<Box<dyn PutBack + 's>, ClusterError> {
+        let _ = (shelves, now);
+        Err(ClusterError::Tool(format!("source `{}`: its backup is no data directory", wish.source)))
     }
 
     /// Has a backup come back on a stage, and looks at it.

@@ -17,9 +17,14 @@ use info::{Listed, Stanza};
 
 use super::apart::{Apart, MARK};
 use super::recovery::{command_word, quote};
+use jiff::Timestamp;
+
 use super::rehearse::{Needs, cluster};
 use super::repository::{KEY_FILE, Repository};
+use super::restore::cluster::{ClusterError, ClusterWish};
+use super::restore::{self, PutBack};
 use super::{Backup, Driver, DriverError, Job, text, tools};
+use crate::backups::shelf::Shelves;
 use crate::catalog::labels::Labels;
 use crate::postgres::wal::name::WalName;
 use crate::programs::process::{self, ProcessError, Program};
@@ -153,8 +158,17 @@ impl Driver for Pgbackrest {
         tool.run("expire", &["--repo1-retention-full=1"]).map(|()| Vec::new())
     }
 
+    fn put_back<'s>(
+        &self,
+        shelves: &'s Shelves,
+        wish: ClusterWish,
+        now: Timestamp,
+    ) -> Result<Box<dyn PutBack + 's>, ClusterError> {
+        Ok(Box::new(restore::tool::plan(shelves, wish.into(), now)?))
+    }
+
     fn rehearse(&self, stage: &mut Stage<'_>, needs: Needs) -> Result<(), RehearseError> {
-        cluster::play(stage, needs, cluster::have_put_back)
+        cluster::play(stage, needs, |stage, needs| cluster::have_put_back(stage, needs, self, "pgbackrest"))
     }
 }
 

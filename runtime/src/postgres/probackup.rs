@@ -16,8 +16,13 @@ use backplan_compiler::model::Level;
 use backplan_compiler::model::Worded;
 use listed::{Listed, parse};
 
+use jiff::Timestamp;
+
 use super::rehearse::{Needs, cluster};
+use super::restore::cluster::{ClusterError, ClusterWish};
+use super::restore::{self, PutBack};
 use super::{Backup, Driver, DriverError, Job, names, text, tools};
+use crate::backups::shelf::Shelves;
 use crate::catalog::labels::Labels;
 use crate::places::folder::Folder;
 use crate::programs::process::{self, ProcessError, Tell};
@@ -96,8 +101,17 @@ impl Driver for Probackup {
         Ok(Vec::new())
     }
 
+    fn put_back<'s>(
+        &self,
+        shelves: &'s Shelves,
+        wish: ClusterWish,
+        now: Timestamp,
+    ) -> Result<Box<dyn PutBack + 's>, ClusterError> {
+        Ok(Box::new(restore::probackup::plan(shelves, wish.into(), now)?))
+    }
+
     fn rehearse(&self, stage: &mut Stage<'_>, needs: Needs) -> Result<(), RehearseError> {
-        cluster::play(stage, needs, cluster::out_of_catalogue)
+        cluster::play(stage, needs, |stage, needs| cluster::have_put_back(stage, needs, self, "pg_probackup"))
     }
 }
 

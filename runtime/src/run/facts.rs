@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use backplan_compiler::graph::StepId;
+use backplan_compiler::kinds::KeptApart;
 use backplan_compiler::lower::{level_word, repository};
 use backplan_compiler::model::{ArchiveId, Level, Model, SourceId, StoreId};
 use backplan_compiler::retention::Run;
@@ -440,10 +441,7 @@ fn repository_record(
     };
     // By what the tool says it rests on: that decides what can be restored, not what was wanted.
     let prior = labels.prior.as_ref().and_then(|prior| separate.known.get(prior));
-    let (tool, cluster) = match labels.driver.as_deref() {
-        Some("probackup") => ("pg_probackup", "instance"),
-        _ => ("pgbackrest", "stanza"),
-    };
+    let KeptApart { program: tool, cluster, .. } = model.source(id).kind.facts().apart?;
     let stanza = labels.stanza.iter().map(|stanza| (cluster.to_owned(), stanza.clone()));
     let mut settings: BTreeMap<String, String> = stanza.collect();
     let source = &model.source(id).name;

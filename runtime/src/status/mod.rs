@@ -15,9 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use backplan_compiler::cycle::Next;
 use backplan_compiler::due;
 use backplan_compiler::lower::level_word;
-use backplan_compiler::model::{
-    Absent, Archive, Model, Objective, Postgres, PostgresDriver, Schedule, Separate, SourceId, StoreId,
-};
+use backplan_compiler::model::{Absent, Archive, Model, Objective, Schedule, Separate, SourceId, StoreId};
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan};
 use serde::Serialize;
@@ -291,11 +289,9 @@ fn problems_of_runs(
 /// How the logs stand: those of `wal` blocks, those in repositories of their own, and those in artefacts.
 pub(crate) fn logs(model: &Model, shelves: &Shelves, access: &Access) -> Vec<LogStanding> {
     let archived = model.wals.iter().map(|wal| log::standing(model, shelves, wal));
-    let is_by_tool =
-        |own: &Postgres| matches!(own.driver, PostgresDriver::Pgbackrest | PostgresDriver::Probackup);
     let control = Control::default();
     let all = (0..model.sources.len()).map(SourceId);
-    let by_tool = all.filter(|id| model.source(*id).postgres().is_some_and(is_by_tool));
+    let by_tool = all.filter(|id| model.source(*id).kind.facts().has_repository);
     let kept = by_tool.filter_map(|id| {
         let name = &model.source(id).name;
         let apart = model.source(id).kind.facts().apart.filter(|_| model.separate(id).is_some());

@@ -8,7 +8,7 @@ use super::objects::{KeyRef, Mount, ValueFrom, Variable, Volume, VolumeKind};
 use super::{Cluster, STATE};
 use crate::count::plural;
 use crate::kinds::Use;
-use crate::model::{Model, PostgresDriver, SourceKind, Store, StoreKind};
+use crate::model::{Model, SourceKind, Store, StoreKind};
 use crate::value::Secret;
 
 /// Folders that the program in the image needs as they are.
@@ -62,7 +62,7 @@ fn paths(model: &Model) -> Result<BTreeMap<PathBuf, bool>, Inexpressible> {
             // Whoever reads it takes part in its locks, in files beside it.
             SourceKind::Sqlite(sqlite) => add(sqlite.path.parent().unwrap_or(&sqlite.path), true),
             SourceKind::Postgres(postgres) => {
-                let tool = matches!(postgres.driver, PostgresDriver::Pgbackrest | PostgresDriver::Probackup);
+                let tool = source.kind.facts().has_repository;
                 let host = postgres.host.as_deref().filter(|_| !tool).ok_or_else(|| beside(&source.name))?;
                 if host.starts_with('/') {
                     add(Path::new(host), false);

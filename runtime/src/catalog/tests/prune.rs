@@ -316,6 +316,7 @@ fn a_source_that_shrank_by_more_than_half_deletes_nothing() {
     // Of a tool's repository neither files nor their weight are compared, but what the cluster holds. An older program wrote
     // down how much the repository weighs.
     let told = |driver: &str, entries, bytes, told: u64| SourceRecord {
+        kind: "postgres".to_owned(),
         labels: Some(Box::new(Labels {
             driver: Some(driver.to_owned()),
             database_bytes: Some(told),

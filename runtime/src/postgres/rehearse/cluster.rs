@@ -1,26 +1,32 @@
 //! Base backups: laid down, recovered to the end of what there is, asked, stopped, and their pages checked.
 
 use backplan_compiler::count::plural;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use super::server::{checksums, detail, examine};
 use super::{Needs, PATIENCE, of_restore};
 use crate::backups::rehearsed::CheckVerdict;
+use crate::postgres::Driver;
 use crate::postgres::recovery::{Action, Point, Recovery, Timeline};
+use crate::postgres::restore::PutBack;
 use crate::postgres::restore::cluster::{self, ClusterError, ClusterWish};
 use crate::postgres::restore::launch::Then;
 use crate::postgres::restore::log::near;
 use crate::postgres::restore::outside::{self, Outside};
-use crate::postgres::restore::probackup;
-use crate::postgres::restore::tool::{self, ToolWish};
 use crate::postgres::server::{Expect, Server, Start};
 use crate::postgres::wal::archive::Archive;
 use crate::postgres::wal::lsn::Lsn;
 use crate::rehearse::{RehearsalWish, RehearseError, Stage, words_of};
 
-/// Restores the cluster and looks at it.
-pub(crate) fn play(stage: &mut Stage<'_>, mut needs: Needs, restore: Restore) -> Result<(), RehearseError> {
+/// Restores the cluster and looks at it. `restore` puts a data directory into the stage's folder: its outer error is the backup's, the
+/// inner one this machine's.
+pub(crate) fn play(
+    stage: &mut Stage<'_>,
+    mut needs: Needs,
+    restore: impl FnOnce(&mut Stage<'_>, &mut Needs) -> Result<Result<Laid, RehearseError>, ClusterError>,
+) -> Result<(), RehearseError> {
     let begun = Instant::now();
     let restored = match restore(stage, &mut needs) {
         Ok(found) => found?,
@@ -99,9 +105,6 @@ pub(crate) struct Laid {
     end: Option<Lsn>,
 }
 
-/// Puts a data directory into the stage's folder. The outer error is the backup's, the inner one this machine's.
-type Restore = fn(&mut Stage<'_>, &mut Needs) -> Result<Result<Laid, RehearseError>, ClusterError>;
-
 fn recovery(wish: &RehearsalWish<'_>, fetch: Option<String>) -> Recovery {
     // The newest backup is to lead to where the cluster is now. One that is named may be from before a fork, and leads to
     // the end of its own history.
@@ -120,16 +123,18 @@ fn with_warnings(what: String, warnings: &[String]) -> String {
     warnings.iter().fold(what, |what, warning| format!("{what}; {warning}"))
 }
 
-/// Has pgBackRest put the cluster back, to the end of the log that its repository has.
+/// Has a tool put the cluster back, to the end of the log that its repository has.
 pub(crate) fn have_put_back(
     stage: &mut Stage<'_>,
     needs: &mut Needs,
+    tool: &dyn Driver,
+    name: &str,
 ) -> Result<Result<Laid, RehearseError>, ClusterError> {
     let wish = of_tool(stage, needs);
-    let restore = tool::plan(stage.shelves, wish, jiff::Timestamp::now())?;
-    stage.run = restore.run;
+    let restore = tool.put_back(stage.shelves, wish, jiff::Timestamp::now())?;
+    stage.run = restore.run();
     let programs = restore.programs()?;
-    if let Err(error) = stage.has_room(restore.preview()?.bytes) {
+    if let Err(error) = stage.has_room(restore.room()?) {
         return Ok(Err(error));
     }
     let outcome = restore.carry_out(stage.control)?;
@@ -137,39 +142,24 @@ pub(crate) fn have_put_back(
     stage.run = outcome.run.parse().unwrap_or(stage.run);
     stage.is_far = outcome.is_far;
     outside::make(&stage.folder.join("data"), &outcome.outside)?;
-    let what = format!("{}, by pgbackrest", plural(outcome.bytes, "byte"));
-    let what = with_warnings(what, &outcome.warnings);
-    Ok(Ok(Laid { programs, what, outside: outcome.outside, end: outcome.log_end }))
-}
-
-/// Has pg_probackup put the cluster back out of its catalogue, to the end of the log that this has.
-pub(crate) fn out_of_catalogue(
-    stage: &mut Stage<'_>,
-    needs: &mut Needs,
-) -> Result<Result<Laid, RehearseError>, ClusterError> {
-    let wish = of_tool(stage, needs);
-    let restore = probackup::plan(stage.shelves, wish, jiff::Timestamp::now())?;
-    stage.run = restore.run;
-    let programs = restore.programs()?;
-    if let Err(error) = stage.has_room(restore.room()?) {
-        return Ok(Err(error));
-    }
-    let outcome = restore.carry_out(stage.control)?;
-    outside::make(&stage.folder.join("data"), &outcome.outside)?;
-    let what = format!("{}, by pg_probackup", plural(outcome.bytes, "byte"));
+    let what = format!("{}, by {name}", plural(outcome.bytes, "byte"));
     let what = with_warnings(what, &outcome.warnings);
     Ok(Ok(Laid { programs, what, outside: outcome.outside, end: outcome.log_end }))
 }
 
 /// What a tool is to put back.
-fn of_tool(stage: &mut Stage<'_>, needs: &mut Needs) -> ToolWish {
-    ToolWish {
+fn of_tool(stage: &mut Stage<'_>, needs: &mut Needs) -> ClusterWish {
+    ClusterWish {
         source: stage.wish.source.clone(),
         to: stage.folder.join("data"),
         // Of none that is named, the one that leads to where the cluster is now: the newest may be of a past that was left.
         run: stage.wish.run.clone(),
         recovery: recovery(&stage.wish, None),
+        log: Vec::new(),
         tablespaces: Vec::new(),
+        account: None,
+        reads: Vec::new(),
+        resume: false,
         then: Then::Rehearse,
         passphrase: needs.passphrase.take(),
         remotes: std::mem::take(&mut needs.remotes),
@@ -200,6 +190,9 @@ pub(crate) fn lay_down(
         reads: Vec::new(),
         resume: false,
         then: Then::Rehearse,
+        passphrase: None,
+        remotes: Vec::new(),
+        roots: BTreeMap::new(),
     };
     let restore = cluster::plan(stage.shelves, wish, jiff::Timestamp::now())?;
     stage.run = restore.chosen;

@@ -73,7 +73,7 @@ impl Needs {
         let mut needs = Needs {
             role: declared.postgres().and_then(|cluster| cluster.user.clone()),
             passphrase: passphrase.map_err(|error| repository("the passphrase of the repository", &error))?,
-            remotes: repositories::reachable(model, (*source, name), host, secrets)
+            remotes: repositories::reachable(model, (*source, &declared.name), host, secrets)
                 .map_err(|error| repository("the repository", &error))?,
             ..Needs::default()
         };

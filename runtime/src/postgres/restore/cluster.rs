@@ -8,10 +8,14 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsE
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use backplan_compiler::kinds::Facts;
+use backplan_compiler::model::{PostgresDriver, Worded};
+use backplan_compiler::value::Hidden;
 use jiff::Timestamp;
 use rustix::fs::{Mode, OFlags};
 use serde::Serialize;
 
+use super::PutBack;
 use super::combine::{self, Layer};
 use super::launch::{Laid, Then};
 use super::log;
@@ -33,8 +37,8 @@ use crate::control::{Control, Stopped};
 use crate::extract::{self, Existing, ExtractError, Extracted, Extraction};
 use crate::places::account;
 use crate::postgres::recovery::{END_COMMAND, Point, Recovery, TargetError, Timeline};
+use crate::postgres::repository::Repository as Remote;
 use crate::postgres::server::ServerError;
-use crate::postgres::tools;
 use crate::postgres::wal::WalError;
 use crate::postgres::wal::archive::Archive;
 use crate::postgres::wal::lsn::Lsn;
@@ -73,6 +77,12 @@ pub struct ClusterWish {
     pub resume: bool,
     /// What becomes of it then.
     pub then: Then,
+    /// What the repository of its tool is encrypted with.
+    pub passphrase: Option<Hidden>,
+    /// The repositories of its tool as the plan has them, of those that are in no folder.
+    pub remotes: Vec<Remote>,
+    /// The folders of stores, by name.
+    pub roots: BTreeMap<String, PathBuf>,
 }
 
 /// Why a cluster is not back.
@@ -291,10 +301,22 @@ pub enum Meant {
 /// How a backup was made.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MadeBy {
-    /// The driver.
-    pub driver: String,
+    /// The driver's word.
+    pub word: String,
     /// It is in a repository that is kept apart.
     pub is_apart: bool,
+}
+
+impl MadeBy {
+    /// The driver; `None`: it is none that this program knows.
+    pub fn driver(&self) -> Option<PostgresDriver> {
+        PostgresDriver::of(&self.word)
+    }
+
+    /// What there is to know of it.
+    pub fn facts(&self) -> Option<&'static Facts> {
+        self.driver().map(PostgresDriver::facts)
+    }
 }
 
 /// How the backup of a source was made; `None` where it is none of a cluster. Before all that ended by a moment, the oldest.
@@ -314,7 +336,7 @@ pub fn made_by(shelves: &Shelves, source: &str, meant: Meant) -> Option<MadeBy> 
         }
     };
     Some(MadeBy {
-        driver: run.cluster(source)?.labels().driver.clone()?,
+        word: run.cluster(source)?.labels().driver.clone()?,
         is_apart: run.repositories.iter().any(|own| own.source == source),
     })
 }
@@ -493,12 +515,20 @@ pub(super) fn file(path: &Path) -> impl FnOnce(io::Error) -> ClusterError + use<
     move |cause| ClusterError::File { path, cause }
 }
 
-impl ClusterRestore<'_> {
-    /// What it would do; touches nothing.
-    ///
-    /// # Errors
-    /// When an index cannot be read.
-    pub fn preview(&self) -> Result<ClusterOutcome, ClusterError> {
+impl PutBack for ClusterRestore<'_> {
+    fn run(&self) -> RunId {
+        self.chosen
+    }
+
+    fn apart(&self) -> &[String] {
+        &self.apart
+    }
+
+    fn server_version(&self) -> &str {
+        self.record.labels().server_version.as_deref().unwrap_or_default()
+    }
+
+    fn preview(&self) -> Result<ClusterOutcome, ClusterError> {
         let chain = self.chain()?;
         let mut outcome = self.outline(&chain)?;
         for layer in &self.layers {
@@ -508,19 +538,11 @@ impl ClusterRestore<'_> {
         Ok(outcome)
     }
 
-    /// Bytes that it takes at its height.
-    ///
-    /// # Errors
-    /// When an index cannot be read.
-    pub fn room(&self) -> Result<u64, ClusterError> {
+    fn room(&self) -> Result<u64, ClusterError> {
         combine::room(&self.layers)
     }
 
-    /// Lays the cluster down, tells it how far to recover, and starts it where that is wanted.
-    ///
-    /// # Errors
-    /// See [`ClusterError`]. A cluster that is not all there cannot be started by accident.
-    pub fn carry_out(&self, control: &Control) -> Result<ClusterOutcome, ClusterError> {
+    fn carry_out(&self, control: &Control) -> Result<ClusterOutcome, ClusterError> {
         // Before anything is written: without the programs the wish cannot be granted.
         let programs = match &self.wish.then {
             Then::Start(_) => Some(self.programs()?),
@@ -564,7 +586,9 @@ impl ClusterRestore<'_> {
         laid.go_on(&self.wish.then, &mut outcome, control)?;
         Ok(outcome)
     }
+}
 
+impl ClusterRestore<'_> {
     fn chain(&self) -> Result<Chain<'_>, ClusterError> {
         let not_held =
             || ClusterError::NotHeld { run: self.chosen.to_string(), source_name: self.wish.source.clone() };
@@ -671,17 +695,6 @@ impl ClusterRestore<'_> {
                 Err(ClusterError::Unreadable { path: path.clone(), account: account::called(owner.0), cause })
             }
         }
-    }
-
-    /// The folder of the programs of the cluster's server.
-    ///
-    /// # Errors
-    /// [`ClusterError::NoServer`].
-    pub fn programs(&self) -> Result<PathBuf, ClusterError> {
-        let version = self.record.labels().server_version.as_deref().unwrap_or_default();
-        tools::major(version)
-            .and_then(tools::server)
-            .ok_or_else(|| ClusterError::NoServer(version.to_owned()))
     }
 }
 

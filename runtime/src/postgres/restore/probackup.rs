@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 
+use super::PutBack;
 use super::cluster::{ClusterError, ClusterOutcome, Space, beside, file, must_be_new, no_tablespace};
 use super::tool::{Sight, ToolWish, stores_of};
 use super::window::{self, Base, Log, WindowError};
@@ -22,6 +23,7 @@ use crate::backups::shelf::Shelves;
 use crate::catalog::ids::RunId;
 use crate::catalog::manifest::{Manifest, SourceRecord};
 use crate::catalog::runs::Choice;
+use crate::control::Control;
 use crate::postgres::recovery::{Point, command_word};
 use crate::postgres::server::ServerError;
 use crate::postgres::tools;
@@ -272,20 +274,25 @@ fn label(record: &SourceRecord) -> &str {
     record.labels().label.as_deref().unwrap_or_default()
 }
 
-impl CatalogueRestore<'_> {
-    /// What it would do; touches nothing.
-    ///
-    /// # Errors
-    /// When an index cannot be read.
-    pub fn preview(&self) -> Result<ClusterOutcome, ClusterError> {
+impl PutBack for CatalogueRestore<'_> {
+    fn run(&self) -> RunId {
+        self.run
+    }
+
+    fn apart(&self) -> &[String] {
+        &self.apart
+    }
+
+    fn server_version(&self) -> &str {
+        self.record.labels().server_version.as_deref().unwrap_or_default()
+    }
+
+    fn preview(&self) -> Result<ClusterOutcome, ClusterError> {
         Ok(self.outline())
     }
 
-    /// Bytes that it takes at its height: the catalogue, and the cluster.
-    ///
-    /// # Errors
-    /// When an index cannot be read.
-    pub fn room(&self) -> Result<u64, ClusterError> {
+    /// The catalogue, and the cluster.
+    fn room(&self) -> Result<u64, ClusterError> {
         if self.kept.is_some() {
             return Ok(self.outline().bytes);
         }
@@ -295,6 +302,12 @@ impl CatalogueRestore<'_> {
         Ok(packed.saturating_add(self.outline().bytes))
     }
 
+    fn carry_out(&self, control: &Control) -> Result<ClusterOutcome, ClusterError> {
+        self.lay_down(control)
+    }
+}
+
+impl CatalogueRestore<'_> {
     fn catalogue(&self) -> PathBuf {
         self.kept.clone().unwrap_or_else(|| catalogue_beside(&self.wish))
     }
@@ -349,16 +362,5 @@ impl CatalogueRestore<'_> {
             "{} --wal-file-path=%p --wal-file-name=%f && exit 0; [ -e {log}/%f ] || [ -e {log}/%f.gz ] && exit 126; exit 1",
             words.join(" ")
         )))
-    }
-
-    /// The folder of the programs of the cluster's server.
-    ///
-    /// # Errors
-    /// [`ClusterError::NoServer`].
-    pub fn programs(&self) -> Result<PathBuf, ClusterError> {
-        let version = self.record.labels().server_version.as_deref().unwrap_or_default();
-        tools::major(version)
-            .and_then(tools::server)
-            .ok_or_else(|| ClusterError::NoServer(version.to_owned()))
     }
 }

@@ -13,7 +13,8 @@ use std::path::{Path, PathBuf};
 use backplan_compiler::value::Hidden;
 use jiff::Timestamp;
 
-use super::cluster::{ClusterError, ClusterOutcome, must_be_new};
+use super::PutBack;
+use super::cluster::{ClusterError, ClusterOutcome, ClusterWish, must_be_new};
 use super::launch::Then;
 use super::log::commits::Tail;
 use super::log::repository::{self, RepositoryLog};
@@ -29,7 +30,6 @@ use crate::control::Control;
 use crate::postgres::recovery::{Point, Recovery, Timeline};
 use crate::postgres::repository::Repository as Remote;
 use crate::postgres::server::ServerError;
-use crate::postgres::tools;
 use crate::postgres::wal::expiry;
 use crate::postgres::wal::lsn::Lsn;
 use crate::programs::postmaster::running;
@@ -489,6 +489,36 @@ fn file(path: &Path) -> impl FnOnce(io::Error) -> ClusterError + use<> {
     move |cause| ClusterError::File { path, cause }
 }
 
+impl PutBack for ToolRestore<'_> {
+    fn run(&self) -> RunId {
+        self.run
+    }
+
+    fn apart(&self) -> &[String] {
+        &self.apart
+    }
+
+    fn server_version(&self) -> &str {
+        self.record.labels().server_version.as_deref().unwrap_or_default()
+    }
+
+    fn preview(&self) -> Result<ClusterOutcome, ClusterError> {
+        Ok(self.outline())
+    }
+
+    fn carry_out(&self, control: &Control) -> Result<ClusterOutcome, ClusterError> {
+        self.put_back_by_any(control)
+    }
+}
+
+impl From<ClusterWish> for ToolWish {
+    fn from(wish: ClusterWish) -> ToolWish {
+        let ClusterWish { source, to, run, recovery, tablespaces, then, passphrase, remotes, roots, .. } =
+            wish;
+        ToolWish { source, to, run, recovery, tablespaces, then, passphrase, remotes, roots }
+    }
+}
+
 impl ToolRestore<'_> {
     /// Sees that its repository is there, or that there is room for it.
     fn checked(self) -> Result<Self, ClusterError> {
@@ -502,14 +532,6 @@ impl ToolRestore<'_> {
             }
             Repository::Kept(..) | Repository::Remote(..) => Ok(self),
         }
-    }
-
-    /// What it would do; touches nothing.
-    ///
-    /// # Errors
-    /// When an index cannot be read.
-    pub fn preview(&self) -> Result<ClusterOutcome, ClusterError> {
-        Ok(self.outline())
     }
 
     /// Whether its log comes over a network.
@@ -552,10 +574,6 @@ impl ToolRestore<'_> {
         self.record.labels().label.as_deref().unwrap_or_default()
     }
 
-    fn server_version(&self) -> &str {
-        self.record.labels().server_version.as_deref().unwrap_or_default()
-    }
-
     /// A path whose name is the data directory's with something behind it.
     fn beside(&self, what: &str) -> PathBuf {
         let mut path = self.wish.to.clone().into_os_string();
@@ -571,16 +589,5 @@ impl ToolRestore<'_> {
             Repository::Remote(..) => return None,
         };
         Some(std::path::absolute(&path).unwrap_or(path))
-    }
-
-    /// The folder of the programs of the cluster's server.
-    ///
-    /// # Errors
-    /// [`ClusterError::NoServer`].
-    pub fn programs(&self) -> Result<PathBuf, ClusterError> {
-        let version = self.server_version();
-        tools::major(version)
-            .and_then(tools::server)
-            .ok_or_else(|| ClusterError::NoServer(version.to_owned()))
     }
 }

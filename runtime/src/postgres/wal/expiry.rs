@@ -33,7 +33,8 @@ pub struct Base {
 impl Base {
     /// The base backup that a run has of a source; `None` where it has none, or does not say all of this.
     pub fn of(run: &Manifest, source: &str) -> Option<Base> {
-        let labels = run.cluster(source)?.labels();
+        let record = run.cluster(source)?;
+        let (labels, apart) = (record.labels(), record.facts().and_then(|facts| facts.apart));
         let major = labels.server_version.as_ref()?.split(|c: char| !c.is_ascii_digit()).next()?.to_owned();
         let WalName::Segment(first) = labels.wal_start.as_ref()?.parse().ok()? else { return None };
         Some(Base {
@@ -43,7 +44,7 @@ impl Base {
             first,
             start: labels.lsn_start.as_ref().and_then(|text| text.parse().ok()),
             stop: labels.lsn_stop.as_ref()?.parse().ok()?,
-            has_own: labels.driver.as_deref() != Some("pgbackrest"),
+            has_own: apart.is_none_or(|apart| !apart.wants_log),
         })
     }
 

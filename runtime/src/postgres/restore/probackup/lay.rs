@@ -21,6 +21,7 @@ use crate::confine::Bounds;
 use crate::control::Control;
 use crate::places::folder;
 use crate::postgres::probackup::inspect::Inspection;
+use crate::postgres::restore::PutBack;
 use crate::postgres::wal::cluster::ClusterId;
 use crate::postgres::wal::name::Segment;
 use crate::postgres::wal::records::Records;
@@ -34,7 +35,7 @@ impl CatalogueRestore<'_> {
     ///
     /// # Errors
     /// See [`ClusterError`].
-    pub fn carry_out(&self, control: &Control) -> Result<ClusterOutcome, ClusterError> {
+    pub(super) fn lay_down(&self, control: &Control) -> Result<ClusterOutcome, ClusterError> {
         let programs = match &self.wish.then {
             Then::Start(_) => Some(self.programs()?),
             Then::ByHand | Then::Rehearse => None,

@@ -21,6 +21,7 @@ use crate::control::Control;
 use crate::extract::Existing;
 use crate::postgres::recovery::{Point, command_word, fetch_strictly};
 use crate::postgres::repository::{KEY_FILE, Repository as Remote};
+use crate::postgres::restore::PutBack;
 use crate::postgres::tools;
 
 impl ToolRestore<'_> {

@@ -20,7 +20,7 @@ impl ToolRestore<'_> {
     ///
     /// # Errors
     /// See [`ClusterError`]; of several repositories what each says.
-    pub fn carry_out(&self, control: &Control) -> Result<ClusterOutcome, ClusterError> {
+    pub(super) fn put_back_by_any(&self, control: &Control) -> Result<ClusterOutcome, ClusterError> {
         let spaces = self.wish.tablespaces.iter().filter(|(name, _)| !name.is_absolute());
         let spaces = std::iter::once(beside(&self.wish.to)).chain(spaces.map(|(_, to)| to.clone()));
         let new: Vec<PathBuf> = spaces.filter(|space| !space.exists()).collect();

@@ -9,6 +9,7 @@ use super::super::cluster::ClusterError;
 use super::{Repository, ToolRestore, file, stanza_of};
 use crate::postgres::recovery::{END_COMMAND, Point, timestamp};
 use crate::postgres::repository::{KEY_FILE, Repository as Remote, RepositoryError};
+use crate::postgres::restore::PutBack;
 use crate::postgres::tools;
 
 /// The first version of Postgres whose `archive_mode` pgBackRest can set itself.
