@@ -190,7 +190,11 @@ pub enum IdentityError {
     },
 }
 
-/// Opens a store. Its place is made only where this host has never seen it, or somebody says `--adopt`.
+/// A store that was opened; an error: its place is not there, and may be made.
+#[derive(Debug)]
+pub struct Opened(Result<Arc<dyn Store>, StoreError>);
+
+/// Opens a store. Where its place is not there, it may be made if this host has never seen it, or somebody says `--adopt`.
 ///
 /// # Errors
 /// [`IdentityError::FolderMissing`] where it was seen and is gone.
@@ -199,13 +203,11 @@ pub fn open(
     secrets: &Secrets,
     known: Option<Uuid>,
     adopt: bool,
-) -> Result<Arc<dyn Store>, IdentityError> {
+) -> Result<Opened, IdentityError> {
     match store::open(declared, secrets) {
-        Err(error) if error.kind == StoreErrorKind::Absent => {
-            may_be_made(declared, known, adopt)?;
-            Ok(store::make(declared, secrets)?)
-        }
-        opened => Ok(opened?),
+        Err(error) if error.kind != StoreErrorKind::Absent => Err(error.into()),
+        Err(error) => may_be_made(declared, known, adopt).map(|()| Opened(Err(error))),
+        opened => Ok(Opened(opened)),
     }
 }
 
@@ -219,6 +221,32 @@ pub fn may_be_made(declared: &Declared, known: Option<Uuid>, adopt: bool) -> Res
     }
     let (store, folder) = (declared.name.clone(), declared.location().to_string());
     Err(IdentityError::FolderMissing { store, folder })
+}
+
+impl Opened {
+    /// The store, where it is there.
+    ///
+    /// # Errors
+    /// Where it is not.
+    pub fn store(&self) -> Result<&Arc<dyn Store>, &StoreError> {
+        self.0.as_ref()
+    }
+
+    /// The same as a value.
+    ///
+    /// # Errors
+    /// Where it is not.
+    pub fn into_store(self) -> Result<Arc<dyn Store>, StoreError> {
+        self.0
+    }
+
+    /// The store, which is made where it is not there.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn made(self, declared: &Declared, secrets: &Secrets) -> Result<Arc<dyn Store>, StoreError> {
+        self.0.or_else(|_| store::make(declared, secrets))
+    }
 }
 
 /// Reads `format.yaml`; `None` if it is not there.

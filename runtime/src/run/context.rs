@@ -10,6 +10,7 @@ use backplan_compiler::value::{Env, Text};
 use jiff::Timestamp;
 
 use super::coordinator::Failure;
+use super::entry::Entry;
 use super::facts::{Facts, Imprint};
 use super::files::RunFiles;
 use super::levels::Levels;
@@ -137,6 +138,18 @@ impl Context {
             id: self.imprint.plan,
             known,
             adopt: self.request.adopt,
+        }
+    }
+
+    /// How the run takes a store into use of which so much is known.
+    pub(super) fn entry(&self, store: StoreId, known: Option<Uuid>) -> Entry<'_> {
+        Entry {
+            declared: self.model().store(store),
+            layout: &self.layout,
+            claim: self.claim(known),
+            owner: self.owner(),
+            run: Some(&self.imprint.run),
+            folder: self.plan().folder().to_path_buf(),
         }
     }
 

@@ -34,6 +34,7 @@ mod context;
 pub mod coordinator;
 pub(crate) mod databases;
 pub mod dry;
+mod entry;
 pub mod event;
 pub mod facts;
 mod files;

@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::accept;
+use super::entry::Entry;
 use super::mark::mark;
 use super::prepare::PrepareError;
 use super::{spared, sync};
@@ -18,13 +19,13 @@ use crate::catalog::host::{HostLock, HostLockError, HostState, Note, PlanState};
 use crate::catalog::identity::{Claim, Standing, inspect};
 use crate::catalog::ids::{RunId, Uuid};
 use crate::catalog::layout::Layout;
-use crate::catalog::lock::{Lease, LeaseTimes, LockError};
+use crate::catalog::lock::{Lease, LockError};
 use crate::catalog::made::{Made, Mark};
 use crate::catalog::manifest::HostRef;
 use crate::catalog::notes::Notes;
 use crate::catalog::owner::Owner;
 use crate::catalog::prune::{Accepted, Current, Ground, Occasion, PrunePlan};
-use crate::catalog::recover::{self as catalog, Memory, RecoveryPlan};
+use crate::catalog::recover::{self as catalog, Memory};
 use crate::catalog::runs::Catalog;
 use crate::control::Control;
 use crate::machine::host_name;
@@ -350,28 +351,48 @@ impl<'a> Site<'a> {
         Pruning::make(Some(store), &self.layout, catalog, |catalog| self.occasion(id, catalog), spared)
     }
 
-    /// Takes a store's lease for a command. `told` hears what that waits for.
+    /// How a command takes a store into use.
+    pub fn entry(&self, id: StoreId, command: &str) -> Entry<'_> {
+        let owner = Owner::of_command(self.host.machine, &self.host.name, command);
+        Entry {
+            declared: self.request.model.store(id),
+            layout: &self.layout,
+            claim: self.claim(id),
+            owner: owner.noting(self.leases.clone()),
+            run: None,
+            folder: self.plan.folder().to_path_buf(),
+        }
+    }
+
+    /// Takes a store's lease. `told` hears what that waits for; `is_busy` whether somebody else has it.
+    ///
+    /// # Errors
+    /// When it cannot be had.
     pub fn lease(
         &self,
+        entry: &Entry<'_>,
         store: &Arc<dyn Store>,
-        command: &str,
+        (told, is_busy): (&mut Vec<String>, &mut bool),
         control: &Control,
-        told: &mut Vec<String>,
-    ) -> Result<Lease, LockError> {
-        let owner = Owner::of_command(self.host.machine, &self.host.name, command);
-        let owner = owner.noting(self.leases.clone());
+    ) -> Result<Lease, String> {
         let waits = RefCell::new(told);
-        let tell = |text| waits.borrow_mut().push(text);
-        Lease::acquire(Arc::clone(store), &self.layout, owner, LeaseTimes::default(), control, &tell)
+        let lease = entry.lease(store, control, &|text| waits.borrow_mut().push(text));
+        *is_busy = matches!(lease, Err(LockError::Busy { .. }));
+        lease.map_err(text)
     }
 
     /// Undoes what a dead run left in a store; what of it stays, in words.
-    pub fn recover(&self, store: &dyn Store, lease: &Lease) -> Result<Vec<String>, String> {
-        let made = Made::load(self.plan.folder()).unwrap_or_default();
-        let known = (&mark as &catalog::Mark, &made.in_store(store.label()) as &dyn Memory);
-        let recovery = RecoveryPlan::make(store, &self.layout, None, known).map_err(text)?;
-        let recovered = recovery.execute(store, &self.layout, lease).map_err(text)?;
-        Ok(recovered.left.iter().map(ToString::to_string).collect())
+    ///
+    /// # Errors
+    /// When that cannot be told, or cannot go on.
+    pub fn recover(
+        &self,
+        entry: &Entry<'_>,
+        store: &dyn Store,
+        lease: &Lease,
+    ) -> Result<Vec<String>, String> {
+        let recovered = entry.left(store).map_err(text)?.execute(store, &self.layout, lease);
+        Ok(recovered.map_err(text)?.left.iter().map(ToString::to_string).collect())
     }
 
     fn prune(
@@ -381,11 +402,9 @@ impl<'a> Site<'a> {
         shown: &mut StorePrune,
         control: &Control,
     ) -> Result<(), String> {
-        let lease = self.lease(&store, "plan prune", control, &mut shown.left).map_err(|error| {
-            shown.busy = matches!(error, LockError::Busy { .. });
-            error.to_string()
-        })?;
-        shown.left.extend(self.recover(store.as_ref(), &lease)?);
+        let entry = self.entry(id, "plan prune");
+        let lease = self.lease(&entry, &store, (&mut shown.left, &mut shown.busy), control)?;
+        shown.left.extend(self.recover(&entry, store.as_ref(), &lease)?);
         let mut pruning = self.pruning(id, store.as_ref())?;
         let (ground, mut pruned) = ((store.as_ref(), &self.layout, &lease), Pruned::default());
         let done = pruning.carry_out(ground, self.plan.folder(), (&mut pruned, &mut |_| ()), control);

@@ -16,10 +16,9 @@ use super::wal;
 use crate::catalog::commit::{CommitError, Transaction};
 use crate::catalog::hold::Hold;
 use crate::catalog::host::HostState;
-use crate::catalog::identity;
 use crate::catalog::ids::{RunId, Uuid};
 use crate::catalog::layout::Layout;
-use crate::catalog::lock::{Lease, LockError};
+use crate::catalog::lock::Lease;
 use crate::catalog::made::{self, Made};
 use crate::catalog::manifest::{ArchiveRecord, Content, MAX_BYTES, Manifest, Second};
 use crate::catalog::prune::{Occasion, PrunePlan};
@@ -28,7 +27,10 @@ use crate::catalog::runs::Catalog;
 use crate::control::Control;
 use crate::programs::secrets::Secrets;
 use crate::store::limit::{Limit, limited};
-use crate::store::{self, Name, ReadStore, Store, StoreErrorKind};
+use crate::store::{Name, ReadStore, Store};
+
+/// Whose name is in the lease.
+const COMMAND: &str = "plan sync";
 
 /// Bytes that are read at a time.
 const PIECE: usize = 8 << 20;
@@ -159,25 +161,15 @@ fn text(error: impl ToString) -> String {
 /// What would be brought to a store.
 fn look(site: &Site<'_>, id: StoreId, givers: &[Giver], away: &[(StoreId, String)]) -> StoreSync {
     let mut shown = told_away(site, id, away);
-    let declared = site.request.model.store(id);
     if let Err(error) = began_here(site, id) {
         shown.error = Some(error);
         return shown;
     }
     let own = givers.iter().find(|giver| giver.id == id);
     if own.is_none() {
-        let known = site.plan.known(&declared.name, &declared.location());
-        let opened = match store::open(declared, &Secrets::default()) {
-            Err(error) if error.kind == StoreErrorKind::Absent => {
-                identity::may_be_made(declared, known, false).map_err(text)
-            }
-            Err(error) => Err(error.to_string()),
-            Ok(store) => {
-                identity::inspect(store.as_ref(), &site.layout, &site.claim(id)).map(drop).map_err(text)
-            }
-        };
-        if let Err(error) = opened {
-            shown.error = Some(error);
+        let entry = site.entry(id, COMMAND);
+        if let Err(error) = entry.open(&Secrets::default()).and_then(|opened| entry.look(&opened)) {
+            shown.error = Some(error.to_string());
             return shown;
         }
     }
@@ -385,16 +377,14 @@ fn fill(
     let model = &site.request.model;
     let declared = model.store(id);
     began_here(site, id)?;
-    let known = site.plan.known(&declared.name, &declared.location());
-    let store = identity::open(declared, &Secrets::default(), known, false).map_err(text)?;
-    identity::inspect(store.as_ref(), &site.layout, &site.claim(id)).map_err(text)?;
-    let lease = site.lease(&store, "plan sync", control, &mut shown.warnings).map_err(|error| {
-        shown.busy = matches!(error, LockError::Busy { .. });
-        error.to_string()
-    })?;
-    let format = identity::claim(store.as_ref(), &site.layout, &site.claim(id)).map_err(text)?;
+    let (entry, secrets) = (site.entry(id, COMMAND), Secrets::default());
+    let opened = entry.open(&secrets).map_err(text)?;
+    entry.look(&opened).map_err(text)?;
+    let store = entry.made(opened, &secrets).map_err(text)?;
+    let lease = site.lease(&entry, &store, (&mut shown.warnings, &mut shown.busy), control)?;
+    let format = entry.claimed(store.as_ref()).map_err(text)?;
     site.plan.remember(&declared.name, &declared.location(), format.id).map_err(text)?;
-    shown.warnings.extend(site.recover(store.as_ref(), &lease)?);
+    shown.warnings.extend(site.recover(&site.entry(id, COMMAND), store.as_ref(), &lease)?);
     let lease = Arc::new(lease);
     let own = Giver::of(id, Arc::clone(&store), &site.layout)?.catalog;
     let (wanted, given_up) = lacking(model, id, &own, givers, &site.occasion(id, &own));

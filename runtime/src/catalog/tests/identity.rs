@@ -107,13 +107,22 @@ fn damage_and_newer_formats_are_told_apart() {
 fn a_missing_folder_is_made_only_where_it_was_never_seen() {
     let scratch = tempfile::tempdir().unwrap();
     let path = scratch.path().join("backups");
-    let error = identity::open(&declared(&path), &Secrets::default(), Some(plan_id()), false).unwrap_err();
+    let secrets = Secrets::default();
+    let made = |path: &Path, known, adopt| {
+        let declared = declared(path);
+        identity::open(&declared, &secrets, known, adopt)?
+            .made(&declared, &secrets)
+            .map_err(IdentityError::from)
+    };
+    let error = made(&path, Some(plan_id()), false).map(drop).unwrap_err();
     assert!(matches!(error, IdentityError::FolderMissing { .. }), "{error}");
     assert!(!path.exists());
-    let _ = identity::open(&declared(&path), &Secrets::default(), None, false).unwrap();
+    let looked = identity::open(&declared(&path), &secrets, None, false).unwrap();
+    assert!(looked.store().is_err() && !path.exists());
+    let _ = made(&path, None, false).unwrap();
     std::fs::remove_dir(&path).unwrap();
-    let _ = identity::open(&declared(&path), &Secrets::default(), Some(plan_id()), true).unwrap();
-    let orphan = identity::open(&declared(&path.join("a/b")), &Secrets::default(), None, false);
+    let _ = made(&path, Some(plan_id()), true).unwrap();
+    let orphan = made(&path.join("a/b"), None, false);
     assert!(matches!(orphan, Err(IdentityError::Store(error)) if error.kind == StoreErrorKind::Absent));
     assert_eq!(machine().name, "here");
 }

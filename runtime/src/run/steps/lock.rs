@@ -8,13 +8,14 @@ use backplan_compiler::model::{Absent, Location, Store as Declared, StoreId};
 use super::deliver::store_failure;
 use super::{Access, Ahead, Context, Doing, Failure, FailureKind, Output, Performed, Scene, Sight, StepPlan};
 use crate::catalog::fitness;
-use crate::catalog::identity::{self, IdentityError, Standing, may_be_made};
+use crate::catalog::identity::{IdentityError, Opened, Standing};
 use crate::catalog::ids::Uuid;
-use crate::catalog::lock::{self, Holder, Lease, LeaseTimes, LockError};
+use crate::catalog::lock::{self, Holder, Lease, LockError};
 use crate::control::Control;
 use crate::run::awaited::is_needed;
+use crate::run::entry::Entry;
 use crate::store::limit::Limit;
-use crate::store::{self, Object, ReadStore, Store, StoreError, StoreErrorKind};
+use crate::store::{self, Object, ReadStore, Store, StoreError};
 
 /// A store that is away: the run goes on without it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -92,8 +93,8 @@ pub(crate) struct Take {
     id: StoreId,
     /// The identity of the plan that this host remembers of it.
     known: Option<Uuid>,
-    /// As it was looked at; an error: it is not there, and made first.
-    store: Result<Arc<dyn Store>, StoreError>,
+    /// As it was looked at.
+    opened: Opened,
     /// What it is to the plan.
     standing: Standing,
 }
@@ -110,33 +111,27 @@ impl LockPlan {
             Some(failure) => Err(failure),
             None => absent(declared, error).map(LockPlan::Dropped),
         };
-        let store = match store::open(declared, &context.secrets.under(control)) {
-            Err(error) if error.kind == StoreErrorKind::Absent => {
-                if let Err(error) = may_be_made(declared, known, context.request.adopt) {
-                    return away(&error);
-                }
-                Err(error)
-            }
-            Err(error) => return away(&error.into()),
-            opened => opened,
+        let entry = context.entry(id, known);
+        let opened = match entry.open(&context.secrets.under(control)) {
+            Ok(opened) => opened,
+            Err(error) => return away(&error),
         };
-        let mut standing = Standing::New;
-        if let Ok(store) = &store {
-            let not_ours = |error: IdentityError| claim_failure(&error, &declared.location());
-            standing = match identity::inspect(store.as_ref(), &context.layout, &context.claim(known)) {
-                // A server is asked for the first time here.
-                Err(error @ IdentityError::Store(_)) if is_away(&error) => return away(&error),
-                looked => looked.map_err(not_ours)?,
+        let not_ours = |error: IdentityError| claim_failure(&error, &declared.location());
+        let standing = match entry.look(&opened) {
+            // A server is asked for the first time here.
+            Err(error @ IdentityError::Store(_)) if is_away(&error) => return away(&error),
+            looked => looked.map_err(not_ours)?,
+        };
+        if let Ok(store) = opened.store()
+            && let Err(failure) = context.highest(store.as_ref()).map_err(not_ours)
+        {
+            let is_away = failure.kind == FailureKind::Away;
+            return match awaited(scene, id, is_away, &failure.message) {
+                Some(failure) => Err(failure),
+                None => went_away(declared, failure).map(LockPlan::Dropped),
             };
-            if let Err(failure) = context.highest(store.as_ref()).map_err(not_ours) {
-                let is_away = failure.kind == FailureKind::Away;
-                return match awaited(scene, id, is_away, &failure.message) {
-                    Some(failure) => Err(failure),
-                    None => went_away(declared, failure).map(LockPlan::Dropped),
-                };
-            }
         }
-        Ok(LockPlan::Take(Box::new(Take { id, known, store, standing })))
+        Ok(LockPlan::Take(Box::new(Take { id, known, opened, standing })))
     }
 }
 
@@ -185,7 +180,7 @@ impl Take {
     fn foreseen(self, ahead: &Ahead<'_>) -> (Sight, Result<Performed, Failure>) {
         let (scene, declared) = (ahead.scene, ahead.scene.model().store(self.id));
         let wrote = self.wrote(scene.context);
-        let looked = match &self.store {
+        let looked = match self.opened.store() {
             Ok(store) => found(scene.context, store.as_ref(), &self.standing),
             Err(_) => Ok((store::would_make(declared).unwrap_or_default(), None)),
         };
@@ -197,7 +192,7 @@ impl Take {
             Ok(found) => found,
             Err(error) => return would_not(error),
         };
-        let access = match self.store {
+        let access = match self.opened.into_store() {
             Ok(store) => Access::Open(store),
             Err(error) if found.is_empty() => return would_not(error),
             Err(_) => Access::ToBeMade,
@@ -223,7 +218,8 @@ impl Take {
         let (id, context) = (self.id, doing.context);
         let declared = context.model().store(id);
         let wrote = self.wrote(context);
-        let store = match self.store.or_else(|_| store::make(declared, &doing.secrets())) {
+        let entry = context.entry(id, self.known);
+        let store = match entry.made(self.opened, &doing.secrets()) {
             Ok(store) => store,
             Err(error) => {
                 return absent(declared, &error.into()).map(|dropped| go_on_without(doing, dropped));
@@ -231,9 +227,10 @@ impl Take {
         };
         let location = declared.location();
         let not_ours = |error: IdentityError| claim_failure(&error, &location);
-        let lease = lease(doing, &store, &location)?;
+        let lease = lease(doing, &entry, &store, &location)?;
         let mut held = doing.session(id).held();
-        let checked = identity::claim(store.as_ref(), &context.layout, &context.claim(self.known))
+        let checked = entry
+            .claimed(store.as_ref())
             .map_err(not_ours)
             .and_then(|format| {
                 context.plan().remember(&declared.name, &location, format.id).map_err(Failure::lasting)
@@ -297,13 +294,15 @@ fn runs_in(store: &dyn ReadStore, context: &Context) -> Result<usize, StoreError
 }
 
 /// The lease on a store, unless it is one that this very run has locked by another path.
-fn lease(doing: &Doing<'_>, store: &Arc<dyn Store>, location: &Location) -> Result<Lease, Failure> {
-    let (context, times) = (doing.context, LeaseTimes::default());
-    let run = context.imprint.run.to_string();
+fn lease(
+    doing: &Doing<'_>,
+    entry: &Entry<'_>,
+    store: &Arc<dyn Store>,
+    location: &Location,
+) -> Result<Lease, Failure> {
+    let run = doing.context.imprint.run.to_string();
     let tell = |text: String| doing.note(text);
-    let taken =
-        Lease::acquire(Arc::clone(store), &context.layout, context.owner(), times, doing.control, &tell);
-    taken.map_err(|error| match &error {
+    entry.lease(store, doing.control, &tell).map_err(|error| match &error {
         LockError::Busy { holder, .. } if matches!(&**holder, Holder::Known(owner) if owner.run == run) => {
             not_twice(store.label(), location)
         }

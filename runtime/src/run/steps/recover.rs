@@ -7,15 +7,12 @@ use backplan_compiler::model::StoreId;
 
 use super::window::leave_late;
 use super::{Ahead, Doing, Failure, FailureKind, Output, Performed, Record, Scene, Sight, StepPlan, done};
-use crate::catalog::made::Made;
-use crate::catalog::recover::{Mark, Memory, Reason, RecoverError, RecoveryPlan};
+use crate::catalog::recover::{Reason, RecoverError, RecoveryPlan};
 use crate::past::journal::{self, Left};
 use crate::places::folder;
 use crate::run::alone;
-use crate::run::mark::mark;
 use crate::run::prepare::doubts;
 use crate::scratch;
-use crate::store::{Store, StoreError};
 
 /// What is taken back of dead runs. What of it is in the stores is looked at once the windows are left: whatever is wrong there, the
 /// world must not stay held.
@@ -46,13 +43,6 @@ impl RecoverPlan {
     }
 }
 
-/// What is taken back of dead runs in a store.
-fn in_store(scene: Scene<'_>, store: &dyn Store) -> Result<RecoveryPlan, StoreError> {
-    let made = Made::load(scene.context.plan().folder()).unwrap_or_default();
-    let known = (&mark as &Mark, &made.in_store(store.label()) as &dyn Memory);
-    RecoveryPlan::make(store, &scene.context.layout, Some(&scene.context.imprint.run), known)
-}
-
 fn nowhere() -> Failure {
     Failure::fatal("no store can be used: there is nowhere to put a backup")
 }
@@ -79,7 +69,7 @@ impl StepPlan for RecoverPlan {
         let scene = ahead.scene;
         for (id, declared) in scene.model().each_store() {
             let Ok(Some(store)) = scene.store(id) else { continue };
-            match in_store(scene, store.as_ref()) {
+            match scene.context.entry(id, scene.context.known(id)).left(store.as_ref()) {
                 Ok(plan) => see(&mut sight, &declared.name, plan.permitted_by(store.as_ref())),
                 Err(error) => {
                     sight.warnings.push(format!("what a dead run left could not be taken back: {error}"));
@@ -138,7 +128,7 @@ fn see(sight: &mut Sight, store: &str, plan: RecoveryPlan) {
 
 fn recover_store(doing: &Doing<'_>, id: StoreId) -> Result<(), RecoverError> {
     let Some((store, lease)) = doing.session(id).held().opened() else { return Ok(()) };
-    let plan = in_store(doing.scene(&doing.facts()), store.as_ref())?;
+    let plan = doing.context.entry(id, doing.context.known(id)).left(store.as_ref())?;
     let done = plan.execute(store.as_ref(), &doing.context.layout, &lease)?;
     // Every run finds the lease of the one before: nothing that anybody wants to read.
     for (reason, name) in done.deleted.iter().filter(|(reason, _)| *reason != Reason::OldLease) {
