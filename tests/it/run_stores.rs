@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use crate::scenario::{SITE, Scenario, artefacts, everything, plan, shell, wait_for};
+use crate::scenario::{Answer, SITE, Scenario, artefacts, everything, plan, shell, wait_for};
 
 const STAGING: &str = "\nstaging {\n  path = \"staging\"\n}\n";
 
@@ -273,7 +273,27 @@ fn another_machine_or_plan_file_takes_a_store_over_only_when_told() {
     fs::rename(scenario.path("../state"), scenario.path("../state.old")).unwrap();
     scenario.next_day().plan(["run"]).status(1).stdout_has("belongs to machine").stdout_has("--adopt");
     whole(&scenario.path("store"), 1);
-    scenario.plan(["run", "--adopt"]).status(0);
+    // A machine that lost its state has its name all the same. Another one puts nothing in the place of its own.
+    scenario.write("site/a", "b");
+    let elsewhere = |command: &str| {
+        let script = format!("hostname elsewhere; exec {} {command}", env!("CARGO_BIN_EXE_plan"));
+        scenario.other(&["unshare", "--uts", "sh", "-c", &script])
+    };
+    let refused = elsewhere("restore --in-place --overwrite").status(1);
+    refused.stderr_has("is of machine `").stderr_has("this is `elsewhere`").stderr_has("--adopt");
+    assert_eq!(scenario.read("site/a"), "b");
+    elsewhere("restore --to out").status(0).stderr_has(", of machine `");
+    elsewhere("list").status(0).stdout_has("  HOST  ");
+    let adopting = || elsewhere("restore --in-place --overwrite --adopt");
+    let rebuilt = || scenario.plan(["restore", "--in-place", "--overwrite"]);
+    for restored in [&adopting as &dyn Fn() -> Answer, &rebuilt] {
+        restored().status(0);
+        assert_eq!(scenario.read("site/a"), "a");
+        scenario.write("site/a", "b");
+    }
+    assert!(!scenario.plan(["list"]).status(0).stdout.contains("HOST"));
+    elsewhere("run --adopt").status(0);
+    elsewhere("restore --in-place --overwrite --run 1").status(0);
     whole(&scenario.path("store"), 2);
     let listed = scenario.plan(["list"]).status(0);
     assert!(listed.stdout.contains("00000002-"), "{listed:?}");

@@ -326,6 +326,9 @@ pub struct RestoreArgs {
     /// With `--in-place`: what the plan does not name goes where the backup says that it came from
     #[arg(long, requires = "in_place")]
     pub as_recorded: bool,
+    /// With `--in-place`: put another machine's files here, as this machine takes its place
+    #[arg(long, requires = "in_place")]
+    pub adopt: bool,
     /// Replace what is already there
     #[arg(long)]
     pub overwrite: bool,

@@ -181,7 +181,7 @@ pub fn execute(
     };
     told(&away, console);
     let restore = driver(own).put_back(shelves, wish, Timestamp::now()).map_err(|error| failure(&error))?;
-    chosen(restore.run(), console);
+    chosen(restore.run(), shelves, console);
     told(restore.apart(), console);
     let control = Control::default();
     let (outcome, signal) = match args.dry_run {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use backplan_runtime::catalog::ids::RunId;
+use backplan_runtime::past::state;
 
 use super::run::clock;
 use super::shelves::{open_closed, say_strays};
@@ -26,10 +27,14 @@ pub fn execute(args: &ListArgs, global: &Global, console: &mut Console) -> Resul
     let strange = shelves.strange().into_iter().chain(shelves.gone()).chain(shelves.unclaimed());
     let strange: Vec<String> = strange.collect();
     strange.iter().for_each(|text| console.remark("warning", text));
+    let state = state::root().ok();
     let mut rows: BTreeMap<RunId, RunRow> = BTreeMap::new();
     for shelf in &shelves.shelves {
         for manifest in shelf.catalog.runs() {
-            let row = rows.entry(manifest.run).or_insert_with(|| RunRow::new(manifest));
+            let row = rows.entry(manifest.run).or_insert_with(|| {
+                let is_anothers = shelves.anothers(manifest.run, state.as_deref()).is_some();
+                RunRow { is_anothers, ..RunRow::new(manifest) }
+            });
             row.add(manifest, shelf.store.label());
             let own = manifest.archives.iter().filter_map(|archive| shelf.catalog.loss_of(archive));
             let own = own.chain(shelf.catalog.torn(&manifest.run));

@@ -6,8 +6,11 @@ use backplan_runtime::backups::unfinished::Unfinished;
 use backplan_runtime::catalog::ids::RunId;
 use backplan_runtime::control::Control;
 use backplan_runtime::extract::Existing;
+use backplan_runtime::machine::host_name;
 use backplan_runtime::moment::shown;
+use backplan_runtime::past::state;
 use backplan_runtime::run::facts::places;
+use backplan_runtime::text::printable;
 
 use super::cluster;
 use super::plan::ready;
@@ -42,6 +45,7 @@ pub fn execute(args: &RestoreArgs, global: &Global, console: &mut Console) -> Re
     let choice = choice(&args.run, args.at.as_deref())?;
     let held = shelves.held(&choice, only).map_err(|error| failure(&error))?;
     let manifest = held.manifest;
+    not_anothers(args, &shelves, manifest.run)?;
     let lacking = lacking(args, &shelves, &held);
     let doubts = shelves.doubts(&choice, manifest.run);
     for text in lacking.iter().chain(&doubts) {
@@ -53,7 +57,7 @@ pub fn execute(args: &RestoreArgs, global: &Global, console: &mut Console) -> Re
     for text in &restore.left {
         console.remark("warning", text);
     }
-    chosen(manifest.run, console);
+    chosen(manifest.run, &shelves, console);
     let control = Control::default();
     let (outcome, signal) = if args.dry_run {
         (restore.preview(), None)
@@ -188,7 +192,23 @@ fn destination(args: &RestoreArgs, global: &Global, console: &mut Console) -> Re
     Ok(Destination::InPlace { places, as_recorded: args.as_recorded })
 }
 
-/// Says which run it is, by its time, before anything is written.
-pub fn chosen(run: RunId, console: &mut Console) {
-    console.say(&format!("from run {run}, which began at {}\n", shown(run.started())));
+/// Refuses to put another machine's files in the place of this one's, unless it is said that this one takes its place.
+fn not_anothers(args: &RestoreArgs, shelves: &Shelves, run: RunId) -> Result<(), Failure> {
+    let other = shelves.anothers(run, state::root().ok().as_deref());
+    let Some(other) = other.filter(|_| args.in_place && !args.adopt) else { return Ok(()) };
+    let (host, own) = (printable(other.name.as_bytes()), host_name());
+    let text =
+        format!("run {run} is of machine `{host}`, and this is `{own}`: nothing of it is put in place here");
+    Err(Failure::new(text).help(format!(
+        "restore it with `--to DIR`; if this machine takes the place of `{host}`, or was called that, say `--adopt`; `plan list` \
+         shows which machine each run is of"
+    )))
+}
+
+/// Says which run it is, by its time and where it is another machine's by that, before anything is written.
+pub fn chosen(run: RunId, shelves: &Shelves, console: &mut Console) {
+    let other = shelves.anothers(run, state::root().ok().as_deref());
+    let of = other.map(|host| format!(", of machine `{}`", printable(host.name.as_bytes())));
+    let of = of.unwrap_or_default();
+    console.say(&format!("from run {run}, which began at {}{of}\n", shown(run.started())));
 }

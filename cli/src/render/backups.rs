@@ -33,6 +33,11 @@ pub struct RunRow {
     pub run: String,
     /// When it began.
     pub started: Timestamp,
+    /// The name of the machine that made it.
+    pub host: String,
+    /// Whether that is another one than this.
+    #[serde(skip)]
+    pub is_anothers: bool,
     /// `full`, `differential`, `incremental`.
     pub level: &'static str,
     /// The runs it rests on.
@@ -84,6 +89,8 @@ impl RunRow {
             run: manifest.run.to_string(),
             rests_on: manifest.rests_on().iter().map(ToString::to_string).collect(),
             started: manifest.started,
+            host: manifest.host.name.clone(),
+            is_anothers: false,
             level: backplan_compiler::lower::level_word(manifest.level),
             size: 0,
             artefacts: Vec::new(),
@@ -137,7 +144,14 @@ pub fn table(rows: &[RunRow], style: Style) -> String {
     if rows.is_empty() {
         return "no backups yet\n".to_owned();
     }
-    let mut lines = vec![["RUN", "STARTED", "LEVEL", "SIZE", "STORES", "SOURCES"].map(str::to_owned)];
+    // Of one machine's own, all say the same.
+    let has_hosts = rows.iter().any(|row| row.is_anothers || row.host != rows[0].host);
+    let line = |run: &str, host: &str, more: [String; 5]| {
+        let host = has_hosts.then(|| printable(host.as_bytes()));
+        [run.to_owned()].into_iter().chain(host).chain(more).collect::<Vec<String>>()
+    };
+    let heads = ["STARTED", "LEVEL", "SIZE", "STORES", "SOURCES"].map(str::to_owned);
+    let mut lines = vec![line("RUN", "HOST", heads)];
     for row in rows {
         let started = shown(row.started);
         let mut sources = row.sources.iter().map(|name| row.shown(name)).collect::<Vec<_>>().join(", ");
@@ -153,10 +167,11 @@ pub fn table(rows: &[RunRow], style: Style) -> String {
         for held in &row.held {
             let _ = write!(sources, " (held for {} until {})", held.source, shown(held.until));
         }
-        lines.push([row.run.clone(), started, chain(row), bytes(row.size), row.stores.join(", "), sources]);
+        let more = [started, chain(row), bytes(row.size), row.stores.join(", "), sources];
+        lines.push(line(&row.run, &row.host, more));
     }
     let width = |column: usize| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or(0);
-    let widths: Vec<usize> = (0..6).map(width).collect();
+    let widths: Vec<usize> = (0..lines[0].len()).map(width).collect();
     let mut out = String::new();
     for (number, line) in lines.iter().enumerate() {
         let cells: Vec<String> =

@@ -13,13 +13,13 @@ use jiff::Timestamp;
 use super::BackupsError;
 use super::chain::{Chain, Other};
 use crate::catalog::details::{Details, DetailsError};
-use crate::catalog::fitness::Asker;
+use crate::catalog::fitness::{self, Asker};
 use crate::catalog::host::HostState;
 use crate::catalog::identity::{IdentityError, read_format};
 use crate::catalog::ids::RunId;
 use crate::catalog::layout::Layout;
 use crate::catalog::made::{Made, told_gone, told_strange, told_unseen};
-use crate::catalog::manifest::{ArchiveRecord, FORMAT, Manifest, SourceRecord};
+use crate::catalog::manifest::{ArchiveRecord, FORMAT, HostRef, Manifest, SourceRecord};
 use crate::catalog::prune::{Accepted, HeldRun, held_runs};
 use crate::catalog::runs::{Catalog, Choice, ChooseError, plans, read_details};
 use crate::cipher::Keyring;
@@ -347,6 +347,15 @@ impl Shelves {
                 Err(error) => self.unread.push(error.to_string()),
             }
         }
+    }
+
+    /// Which other machine a run is of; `None`: it is this one's, by what this machine remembers and each store says.
+    pub fn anothers(&self, run: RunId, state: Option<&Path>) -> Option<HostRef> {
+        let of = |shelf: &Shelf| {
+            let manifest = shelf.catalog.runs().find(|manifest| manifest.run == run)?;
+            Some(fitness::anothers(state, shelf.store.as_ref(), &shelf.layout, &manifest.host))
+        };
+        self.shelves.iter().filter_map(of).collect::<Option<Vec<_>>>()?.into_iter().next()
     }
 
     /// Looks whether runs of this machine could begin, and use the stores.

@@ -25,6 +25,29 @@ pub fn takes_a_run(store: &dyn ReadStore, layout: &Layout) -> Result<(), StoreEr
     store.may_write()
 }
 
+/// Which other machine a run in a store is of; `None`: it is this one's, or the store is. A machine that has the name of the one that
+/// made it is that one, and has lost its state.
+pub fn anothers(
+    state: Option<&Path>,
+    store: &dyn ReadStore,
+    layout: &Layout,
+    made_by: &HostRef,
+) -> Option<HostRef> {
+    let own = state.and_then(|state| HostState::look(state).ok()).map(|host| host.machine());
+    let is_own = |machine: &HostRef| Some(machine.machine) == own;
+    let has_taken_over = || {
+        // One that is gone or damaged says nothing of who has.
+        let format = identity::read_format(store, layout).ok().flatten();
+        format.is_some_and(|format| is_own(&format.machine))
+    };
+    (!is_own(made_by) && !is_this(&made_by.name) && !has_taken_over()).then(|| made_by.clone())
+}
+
+/// Whether a machine of this name is this one, whatever id it had.
+fn is_this(name: &str) -> bool {
+    name == host_name()
+}
+
 /// Who asks.
 #[derive(Debug)]
 pub struct Asker {
@@ -90,7 +113,7 @@ impl Asker {
     fn is_anothers(&self, error: &IdentityError, store: &dyn ReadStore) -> bool {
         match error {
             IdentityError::OtherMachine { host, .. } => {
-                let has_forgotten = *host == host_name() && store.may_write().is_ok();
+                let has_forgotten = is_this(host) && store.may_write().is_ok();
                 !self.runs_here && !has_forgotten
             }
             _ => false,
