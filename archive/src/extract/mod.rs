@@ -17,6 +17,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use crate::artefact::{LayerError, View};
+use crate::scan::LIMITS;
 use backplan_host::control::{Control, Stopped};
 use backplan_host::places::anchor::Moved;
 use place::Place;
@@ -172,6 +173,9 @@ pub enum ExtractError {
     /// There is no room left, or nothing may be written any more: what was put back so far stays.
     #[error("restoring ended early: {0}")]
     Full(#[source] io::Error),
+    /// Nothing more may be opened: what was put back so far stays.
+    #[error("restoring ended early: {0}; {LIMITS}")]
+    TooMany(#[source] io::Error),
     /// Asked to stop.
     #[error(transparent)]
     Stopped(#[from] Stopped),

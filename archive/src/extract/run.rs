@@ -78,6 +78,7 @@ impl From<Errno> for Refusal {
         match cause {
             // Nothing more will fit: going on would only make a long list of the same.
             Errno::NOSPC | Errno::DQUOT | Errno::ROFS => Refusal::End(ExtractError::Full(cause.into())),
+            Errno::MFILE | Errno::NFILE => Refusal::End(ExtractError::TooMany(cause.into())),
             other => Refusal::Problem(ProblemKind::System, other.to_string()),
         }
     }

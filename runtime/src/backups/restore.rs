@@ -529,7 +529,7 @@ impl Part<'_> {
     fn error(&self, error: ExtractError) -> BackupsError {
         match error {
             ExtractError::Artefact(error) => self.chain.error(error),
-            cause @ ExtractError::Full(_) => {
+            cause @ (ExtractError::Full(_) | ExtractError::TooMany(_)) => {
                 let targets =
                     self.extraction.targets.iter().map(|target| target.path().display().to_string());
                 BackupsError::CutShort {
