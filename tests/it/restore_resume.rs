@@ -110,3 +110,71 @@ fn what_is_there_already_is_not_fetched_from_a_bucket_again() {
     assert!(there > 200 && again < whole * 2 / 3, "{there} there; {again} of {whole} requests");
     shell(&scenario.path("."), "diff -r --no-dereference --exclude pipe site out/site/site");
 }
+
+/// An account's own folders that it may not write to, with what `chmod -w` leaves of archives and caches of modules.
+fn closed() -> (Scenario, [&'static str; 5]) {
+    let scenario = Scenario::new().file("p.plan", plan(SITE));
+    let script = "mkdir -p site/ro/sub/in; cd site/ro/sub; echo one > one; echo two > in/two; echo three > in/three; \
+                  truncate -s 300000 in/holes; echo end >> in/holes; ln in/two in/name; cd ../..; chmod 555 ro/sub/in ro/sub ro; \
+                  chown -hR nobody:nogroup ../site";
+    shell(&scenario.path("."), script);
+    scenario.plan(["run"]).status(0);
+    shell(&scenario.path(".."), "chmod -R a+rwX work/store; chmod a+rwx . work; chmod a+rx ..");
+    (scenario, ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups", "--"])
+}
+
+#[test]
+fn folders_of_ones_own_that_may_not_be_written_to_take_what_they_are_to_hold() {
+    let (scenario, by) = closed();
+    let restore = |more: &[&str]| {
+        let answer =
+            scenario.plan_by(&by, [&["restore", "--store", "./store", "--to", "out"], more].concat());
+        // Only that the folder above is root's, in the backup, is told.
+        assert!(matches!(answer.code, 0 | 3) && !answer.said().contains("problem"), "{answer:?}");
+    };
+    let is_whole = || {
+        let script = "diff -r --no-dereference site out/site/site; cd out/site/site; stat -c %a . ro ro/sub ro/sub/in | paste -sd' '; \
+                      stat -c %h ro/sub/in/two";
+        shell(&scenario.path("."), script)
+    };
+    restore(&[]);
+    let whole = is_whole();
+    assert!(whole.contains(" 555 555 555"), "{whole}");
+    // Changed, lost, and a folder that not even its owner may enter.
+    let harm = "cd out/site/site/ro; chmod -R u+w .; echo other > sub/one; rm sub/in/three; chmod 555 sub; chmod 0 sub/in; chmod 555 . ../../..";
+    shell(&scenario.path("."), harm);
+    restore(&["--overwrite"]);
+    assert_eq!(is_whole(), whole);
+    assert_eq!(shell(&scenario.path("."), "stat -c %a out").trim(), "555", "it is none of the backup's");
+    // One part of it: the folders above are as the backup has them.
+    shell(
+        &scenario.path("."),
+        "chmod u+w out/site/site/ro/sub/in; rm out/site/site/ro/sub/in/three; chmod 511 out/site/site/ro/sub/in",
+    );
+    restore(&["--overwrite", "--path", "site/ro/sub/in/three"]);
+    assert_eq!(shell(&scenario.path("out/site/site/ro/sub"), "cat in/three; stat -c %a in"), "three\n555\n");
+    // One that was cut short as it set the modes.
+    let run = shell(&scenario.path("store/.backplan/p/manifests"), "ls")
+        .trim()
+        .trim_end_matches(".yaml")
+        .to_owned();
+    scenario.write(
+        "out/.backplan-restore-unfinished",
+        serde_json::json!({ "run": run, "sources": [], "paths": [] }).to_string(),
+    );
+    restore(&["--resume"]);
+    assert_eq!(is_whole(), whole);
+    assert!(!scenario.path("out/.backplan-restore-unfinished").exists());
+}
+
+#[test]
+fn a_restore_that_may_open_too_little_can_be_gone_on_with() {
+    let deep = (1..25).map(|depth| depth.to_string()).collect::<Vec<_>>().join("/");
+    let scenario = Scenario::new().file("p.plan", plan(SITE)).file(&format!("site/{deep}/a"), "a");
+    scenario.plan(["run"]).status(0);
+    let few = ["sh", "-c", "ulimit -n 24; exec \"$@\"", "sh"];
+    let answer = scenario.plan_by(&few, ["restore", "--to", "out"]).status(1);
+    answer.stderr_has("ulimit -n").stderr_has("`--resume` goes on with it");
+    scenario.plan(["restore", "--to", "out", "--resume"]).status(0);
+    assert_eq!(scenario.read(&format!("out/site/site/{deep}/a")), "a");
+}

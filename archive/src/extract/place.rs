@@ -1,6 +1,6 @@
 //! Making files beneath a target, and nowhere else.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::ffi::OsStr;
 use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -40,9 +40,18 @@ pub struct Place {
     is_fresh: bool,
     /// Digests of paths of folders that were made here.
     made: Mutex<HashSet<[u8; 16]>>,
+    /// Folders that were made writable for what is laid into them, by path.
+    loosened: Mutex<BTreeMap<Vec<u8>, Loosened>>,
     existing: Existing,
     owners: Owners,
     temporary: AtomicU64,
+}
+
+/// A folder that this account may write to only for as long as something is laid into it: which it is, and the mode that it had.
+struct Loosened {
+    device: u64,
+    inode: u64,
+    mode: Mode,
 }
 
 /// What is done about owners.
@@ -119,6 +128,7 @@ impl Place {
             below: target.below.clone(),
             is_fresh,
             made: Mutex::default(),
+            loosened: Mutex::default(),
             existing: extraction.existing,
             owners,
             temporary: AtomicU64::new(0),
@@ -151,6 +161,58 @@ impl Place {
         self.made.lock().unwrap_or_else(PoisonError::into_inner).contains(&short_digest(path))
     }
 
+    /// Does something in the folder at `path`. One of this account's own that lets it do nothing is made writable for it: the mode
+    /// that it is to have is set when all is there.
+    fn within<T>(
+        &self,
+        folder: &OwnedFd,
+        path: &[u8],
+        act: impl Fn() -> Result<T, Errno>,
+    ) -> Result<T, Errno> {
+        match act() {
+            Err(Errno::ACCESS) if self.loosen(folder, path) => act(),
+            other => other,
+        }
+    }
+
+    /// Whether a folder can be written to now that could not.
+    fn loosen(&self, folder: &OwnedFd, path: &[u8]) -> bool {
+        let mut loosened = self.loosened.lock().unwrap_or_else(PoisonError::into_inner);
+        let Ok(seen) = rustix::fs::fstat(folder) else { return false };
+        let mode = Mode::from_raw_mode(seen.st_mode & 0o7777);
+        if mode.contains(Mode::RWXU) {
+            // Another thread was there first.
+            return loosened.contains_key(path);
+        }
+        if seen.st_uid != rustix::process::geteuid().as_raw() || set_mode(folder, mode | Mode::RWXU).is_err()
+        {
+            return false;
+        }
+        let found = Loosened { device: seen.st_dev, inode: seen.st_ino, mode };
+        loosened.entry(path.to_vec()).or_insert(found);
+        true
+    }
+
+    /// Gives folders that were made writable, and that have not got a mode of the backup's, the one that they had; the innermost
+    /// first. The paths of those where that failed, and why.
+    pub fn tighten(&self) -> Vec<(Vec<u8>, Errno)> {
+        let loosened = std::mem::take(&mut *self.loosened.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut failed = Vec::new();
+        for (path, known) in loosened.into_iter().rev() {
+            let inside = if path.is_empty() { b".".as_slice() } else { &path };
+            let set = openat::open(&self.base, inside, THROUGH, Mode::empty()).and_then(|folder| {
+                let seen = rustix::fs::fstat(&folder)?;
+                // Somebody has put another one in its place: that has its own.
+                match (seen.st_dev, seen.st_ino) == (known.device, known.inode) {
+                    true => set_mode(&folder, known.mode),
+                    false => Ok(()),
+                }
+            });
+            failed.extend(set.err().filter(|cause| *cause != Errno::NOENT).map(|cause| (path, cause)));
+        }
+        failed
+    }
+
     /// The folder at `path`, made with those above it where it is not there.
     fn folder(&self, number: usize, path: &[u8], way: &mut Way) -> Result<Arc<OwnedFd>, Obstacle> {
         let (mut at, mut folder) = match way.back(number, path) {
@@ -165,14 +227,14 @@ impl Place {
                     way.enter(far, Arc::clone(&folder));
                 }
                 // Step by step, what is not there is made, and what is in the way has a name.
-                Err(Errno::NOENT | Errno::LOOP | Errno::NOTDIR) => {}
+                Err(Errno::NOENT | Errno::LOOP | Errno::NOTDIR | Errno::ACCESS) => {}
                 Err(cause) => return Err(cause.into()),
             }
         }
         while at < path.len() {
             let start = if at == 0 { 0 } else { at + 1 };
             let end = path[start..].iter().position(|byte| *byte == b'/').map_or(path.len(), |at| start + at);
-            let next = self.step(&folder, OsStr::from_bytes(&path[start..end]), &path[..end]);
+            let next = self.step((&folder, &path[..at]), OsStr::from_bytes(&path[start..end]), &path[..end]);
             folder = Arc::new(next?);
             way.enter(end, Arc::clone(&folder));
             at = end;
@@ -180,9 +242,15 @@ impl Place {
         Ok(folder)
     }
 
-    /// The folder of this name, which has this path in all.
-    fn step(&self, above: &OwnedFd, name: &OsStr, path: &[u8]) -> Result<OwnedFd, Obstacle> {
-        match openat(above, name, THROUGH | OFlags::NOFOLLOW, Mode::empty()) {
+    /// The folder of this name in one that has a path of its own; it has this path in all.
+    fn step(
+        &self,
+        (above, outer): (&OwnedFd, &[u8]),
+        name: &OsStr,
+        path: &[u8],
+    ) -> Result<OwnedFd, Obstacle> {
+        let enter = || openat(above, name, THROUGH | OFlags::NOFOLLOW, Mode::empty());
+        match self.within(above, outer, enter) {
             Err(Errno::NOENT) => {}
             Err(cause @ (Errno::NOTDIR | Errno::LOOP)) => {
                 let seen = statat(above, name, AtFlags::SYMLINK_NOFOLLOW)?;
@@ -192,18 +260,19 @@ impl Place {
                     return Err(Obstacle::Exists(what));
                 }
                 // Never a folder: only a link, and not what it leads to, or a file.
-                unlinkat(above, name, AtFlags::empty()).map_err(|_| cause)?;
+                let removed = self.within(above, outer, || unlinkat(above, name, AtFlags::empty()));
+                removed.map_err(|_| cause)?;
             }
             other => return Ok(other?),
         }
-        match mkdirat(above, name, Mode::RWXU) {
+        match self.within(above, outer, || mkdirat(above, name, Mode::RWXU)) {
             Ok(()) => {
                 self.made.lock().unwrap_or_else(PoisonError::into_inner).insert(short_digest(path));
             }
             Err(Errno::EXIST) => {}
             Err(cause) => return Err(cause.into()),
         }
-        Ok(openat(above, name, THROUGH | OFlags::NOFOLLOW, Mode::empty())?)
+        Ok(enter()?)
     }
 
     /// Makes something at `path` by `make`; where something is already, under another name that replaces it later.
@@ -217,12 +286,12 @@ impl Place {
         let (above, name) = openat::split(path);
         let folder = self.folder(number, above, way)?;
         let name = OsStr::from_bytes(name);
-        let mut made = make(&folder, name);
+        let mut made = self.within(&folder, above, || make(&folder, name));
         if made.as_ref().is_err_and(|cause| *cause == Errno::EXIST) {
-            self.may_replace(&folder, name)?;
+            self.may_replace((&folder, above), name)?;
             if self.existing == Existing::Resume {
                 // A half of it, or another one: killed once more, nothing stays that nobody knows the name of.
-                match unlinkat(&folder, name, AtFlags::empty()) {
+                match self.within(&folder, above, || unlinkat(&folder, name, AtFlags::empty())) {
                     Ok(()) | Err(Errno::NOENT) => made = make(&folder, name),
                     Err(cause) => return Err(cause.into()),
                 }
@@ -238,7 +307,7 @@ impl Place {
         loop {
             let count = self.temporary.fetch_add(1, Ordering::Relaxed);
             let working = format!(".backplan-restore-{}-{number}-{count}", std::process::id()).into_bytes();
-            match make(&folder, OsStr::from_bytes(&working)) {
+            match self.within(&folder, above, || make(&folder, OsStr::from_bytes(&working))) {
                 Err(Errno::EXIST) => {}
                 other => {
                     return Ok(other.map(|made| (New { folder, working, last: Some(name.to_vec()) }, made))?);
@@ -278,7 +347,7 @@ impl Place {
     }
 
     /// Whether what stands under a name may be replaced by what is no folder. An empty folder makes way.
-    fn may_replace(&self, folder: &OwnedFd, name: &OsStr) -> Result<(), Obstacle> {
+    fn may_replace(&self, (folder, path): (&OwnedFd, &[u8]), name: &OsStr) -> Result<(), Obstacle> {
         let is_folder = match statat(folder, name, AtFlags::SYMLINK_NOFOLLOW) {
             Err(Errno::NOENT) => false,
             seen => FileType::from_raw_mode(seen?.st_mode) == FileType::Directory,
@@ -288,7 +357,8 @@ impl Place {
             (Existing::Replace | Existing::Resume, false) => Ok(()),
             (Existing::Keep, true) => Err(Obstacle::InTheWay(FOLDER)),
             (Existing::Replace | Existing::Resume, true) => {
-                unlinkat(folder, name, AtFlags::REMOVEDIR).map_err(|_| Obstacle::InTheWay(FOLDER))
+                let removed = self.within(folder, path, || unlinkat(folder, name, AtFlags::REMOVEDIR));
+                removed.map_err(|_| Obstacle::InTheWay(FOLDER))
             }
         }
     }
@@ -413,9 +483,11 @@ impl Place {
         if !self.is_made(path) && !is_own {
             return Ok(Dressed::default());
         }
-        let open =
-            openat(&*folder, ".", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
-        Ok(self.dress(&open, entry, attributes))
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let open = self.within(&folder, path, || openat(&*folder, ".", flags, Mode::empty()))?;
+        let dressed = self.dress(&open, entry, attributes);
+        self.loosened.lock().unwrap_or_else(PoisonError::into_inner).remove(path);
+        Ok(dressed)
     }
 
     /// Gives an entry to whom it belongs, by `set`; the mode that it may have then.
@@ -467,6 +539,12 @@ impl New {
         // Best effort: there is nobody left to tell but the report, which names the entry anyway.
         let _ = unlinkat(&*self.folder, OsStr::from_bytes(&self.working), AtFlags::empty());
     }
+}
+
+/// Sets the mode of a folder of which only a handle is there: `/proc` leads to this very one.
+fn set_mode(folder: &OwnedFd, mode: Mode) -> Result<(), Errno> {
+    let path = format!("/proc/self/fd/{}", folder.as_fd().as_raw_fd());
+    chmodat(CWD, path.as_str(), mode, AtFlags::empty())
 }
 
 /// How much of a path to jump over at once, where more is ahead from `at` than is kept open.

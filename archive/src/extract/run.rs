@@ -134,13 +134,21 @@ impl<'a> Run<'a> {
     ///
     /// # Errors
     /// When the index cannot be read, or on a stop.
-    pub fn run<'s>(
-        mut self,
-        selected: &'s Selected,
-        extraction: &Extraction,
-    ) -> Result<Extracted, ExtractError> {
-        let cores = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    pub fn run(mut self, selected: &Selected, extraction: &Extraction) -> Result<Extracted, ExtractError> {
         self.is_synced = extraction.sync;
+        let laid = self.lay(selected, extraction);
+        let mut report = self.report.into_inner().unwrap_or_else(PoisonError::into_inner);
+        // However it ended: a folder of somebody's own is not left open to writing.
+        for (path, cause) in self.places.iter().flat_map(Place::tighten) {
+            let what = format!("`{}`: its mode cannot be set: {cause}", path.escape_ascii());
+            report.problem_count += 1;
+            report.problems.push(Problem { path, layer: 0, kind: ProblemKind::Attributes, what });
+        }
+        laid.map(|()| report)
+    }
+
+    fn lay<'s>(&self, selected: &'s Selected, extraction: &Extraction) -> Result<(), ExtractError> {
+        let cores = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let threads = extraction.workers.unwrap_or_else(cores).clamp(1, 16);
         let of_layer = |(layer, placements): (_, &'s Vec<Placement>)| {
             by_member(placements).map(move |member| (layer, member))
@@ -149,7 +157,7 @@ impl<'a> Run<'a> {
         let failed: Mutex<Option<ExtractError>> = Mutex::default();
         on_several(threads, || {
             let mut worker =
-                Worker { run: &self, decoder: Decoder::default(), bytes: Vec::new(), way: Way::default() };
+                Worker { run: self, decoder: Decoder::default(), bytes: Vec::new(), way: Way::default() };
             loop {
                 let member = lock(&members).next();
                 let Some((layer, placements)) = member else { return };
@@ -166,8 +174,7 @@ impl<'a> Run<'a> {
             return Err(error);
         }
         self.links()?;
-        self.folders()?;
-        Ok(self.report.into_inner().unwrap_or_else(PoisonError::into_inner))
+        self.folders()
     }
 
     fn problem(&self, layer: &Layer<'_>, entry: &Entry, kind: ProblemKind, what: &str) {

@@ -8,7 +8,9 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags, flock, fsync, openat, renameat, unlinkat};
+use rustix::fs::{
+    AtFlags, FlockOperation, Mode, OFlags, fchmod, flock, fstat, fsync, openat, renameat, unlinkat,
+};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
@@ -91,19 +93,19 @@ impl Unfinished {
     fn write(&self, mut mark: Mark) -> io::Result<Mark> {
         // Whole, or not at all: half a mark is none.
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let folder = &mark.held.folder;
-        match unlinkat(folder, UNFINISHED, AtFlags::empty()) {
-            Ok(()) | Err(Errno::NOENT) => {}
-            Err(cause) => return Err(cause.into()),
-        }
-        let mut file = File::from(openat(folder, UNFINISHED, flags, Mode::RUSR | Mode::WUSR)?);
         let text = serde_json::to_vec(self).map_err(io::Error::other)?;
-        let written = file.write_all(&text).and_then(|()| file.sync_all());
-        let named = written.and_then(|()| Ok(renameat(folder, UNFINISHED, folder, NAME)?));
-        if let Err(cause) = named.and_then(|()| mark.sync()) {
-            let _ = unlinkat(folder, UNFINISHED, AtFlags::empty());
-            return Err(cause);
-        }
+        mark.held.writable(|folder| {
+            match unlinkat(folder, UNFINISHED, AtFlags::empty()) {
+                Ok(()) | Err(Errno::NOENT) => {}
+                Err(cause) => return Err(cause.into()),
+            }
+            let mut file = File::from(openat(folder, UNFINISHED, flags, Mode::RUSR | Mode::WUSR)?);
+            let written = file.write_all(&text).and_then(|()| file.sync_all());
+            let named = written.and_then(|()| Ok(renameat(folder, UNFINISHED, folder, NAME)?));
+            named.and_then(|()| mark.sync()).inspect_err(|_| {
+                let _ = unlinkat(folder, UNFINISHED, AtFlags::empty());
+            })
+        })?;
         mark.is_left = true;
         Ok(mark)
     }
@@ -126,6 +128,21 @@ impl Held {
             _ => Ok(Some(Held { folder, lock })),
         }
     }
+
+    /// Does something in it. One of this account's own that may not be written to, as the backup has it, may be for so long.
+    fn writable<T>(&self, act: impl FnOnce(&OwnedFd) -> io::Result<T>) -> io::Result<T> {
+        let seen = fstat(&self.lock)?;
+        let mode = Mode::from_raw_mode(seen.st_mode & 0o7777);
+        let own = rustix::process::geteuid();
+        let is_closed = !mode.contains(Mode::WUSR | Mode::XUSR) && seen.st_uid == own.as_raw();
+        if !is_closed || own.is_root() {
+            return act(&self.folder);
+        }
+        fchmod(&self.lock, mode | Mode::WUSR | Mode::XUSR)?;
+        let done = act(&self.folder);
+        fchmod(&self.lock, mode)?;
+        done
+    }
 }
 
 /// The folder of a restore that has not ended: no other may work there.
@@ -142,7 +159,7 @@ impl Mark {
     /// When the mark cannot be removed durably.
     pub(crate) fn lift(self) -> io::Result<()> {
         if self.is_left {
-            unlinkat(&self.held.folder, NAME, AtFlags::empty())?;
+            self.held.writable(|folder| Ok(unlinkat(folder, NAME, AtFlags::empty())?))?;
             self.sync()?;
         }
         Ok(())
