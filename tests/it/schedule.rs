@@ -139,8 +139,11 @@ fn units_are_good_ones_and_what_somebody_changed_stays() {
     // What the sandbox lets be written: stores, and where a database's locks are.
     let database = "source app: sqlite {\n  path = \"data/app.db\"\n}\n\nschedule {\n  run = hourly\n}\n";
     let sandboxed = Scenario::new().file("site/a", "x").file("p.plan", plan(&format!("{SITE}{database}")));
+    shell(&sandboxed.path("."), "mkdir data shared; touch shared/app.db; ln -s ../shared/app.db data/app.db");
     let unit = sandboxed.plan(["schedule", "--for", "systemd"]).status(0).stdout_has("ProtectSystem=strict");
-    for path in ["store", "data"] {
+    assert!(unit.said().lines().any(|line| line == "StateDirectory=backplan"));
+    // The database is a link: its locks are where it leads.
+    for path in ["store", "data", "shared"] {
         let is_it =
             |line: &str| line.starts_with("ReadWritePaths=-") && line.ends_with(&format!("/work/{path}"));
         assert!(unit.said().lines().any(is_it), "{path}: {}", unit.said());
@@ -154,6 +157,14 @@ fn units_are_good_ones_and_what_somebody_changed_stays() {
     std::fs::create_dir(sandboxed.path("store")).unwrap();
     let own = ["env", "-u", "XDG_STATE_HOME"];
     sandboxed.plan_by(&own, ["schedule", "--for", "systemd"]).status(0).stderr("");
+
+    // Nor does systemd take a link for the folder of the state.
+    let script = format!(
+        "mount -t tmpfs none /var/lib; mkdir /var/lib/large; ln -s large /var/lib/backplan; exec {} schedule --for systemd",
+        env!("CARGO_BIN_EXE_plan")
+    );
+    let unit = sandboxed.other(&["unshare", "--mount", "sh", "-ec", &script]).status(0);
+    assert!(!unit.stdout_has("\nReadWritePaths=-/var/lib/large\n").stdout.contains("\nStateDirectory="));
 
     // On Sunday the full alone is made, whichever is started.
     let scenario = scenario.env("BACKPLAN_NOW", "2027-01-10T02:33:00Z");

@@ -7,8 +7,8 @@ mod remote;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use backplan_compiler::model::Model;
-use backplan_compiler::timer::{self, Inexpressible, Starter, Unit};
+use backplan_compiler::model::{Model, SourceKind};
+use backplan_compiler::timer::{self, Inexpressible, Links, STATE, Starter, Unit};
 use backplan_grammar::ast::Item;
 use backplan_runtime::load::display;
 use backplan_runtime::starter::systemd::Whose;
@@ -215,7 +215,25 @@ fn starter(model: &Model, args: &ScheduleArgs, params: &[Binding]) -> Result<Sta
         file: plain(&format!("the plan's place (`{}`)", display(&model.file)), model.file.to_str())?,
         params: params.iter().map(param).collect::<Result<_, _>>()?,
         is_user: args.user,
+        links: links(model),
     })
+}
+
+/// What of the plan, and of the state that its runs keep, is a link on this machine.
+fn links(model: &Model) -> Links {
+    let real = |path: &Path| path.canonicalize().ok();
+    let is_link = |path: &&Path| path.is_symlink();
+    let state = Some(Path::new(STATE)).filter(is_link);
+    // One that leads nowhere is for the run to tell of.
+    let state = state.map(|path| real(path).unwrap_or_else(|| path.to_path_buf()));
+    let databases = model.sources.iter().filter_map(|source| match &source.kind {
+        SourceKind::Sqlite(sqlite) => {
+            let linked = Some(sqlite.path.as_path()).filter(is_link).and_then(real)?;
+            Some((sqlite.path.clone(), linked.parent()?.to_path_buf()))
+        }
+        _ => None,
+    });
+    Links { state, databases: databases.collect() }
 }
 
 fn made(

@@ -10,6 +10,9 @@ mod systemd;
 mod times;
 mod yaml;
 
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
 use crate::due;
 use crate::lower::level_word;
 use crate::model::{Due, Level, Model, Schedule, When};
@@ -48,7 +51,21 @@ pub struct Starter {
     pub params: Vec<String>,
     /// The account's own timers rather than the system's.
     pub is_user: bool,
+    /// What on this machine are links.
+    pub links: Links,
 }
+
+/// Links on the machine that a sandbox has to look through: it opens real folders alone.
+#[derive(Debug, Clone, Default)]
+pub struct Links {
+    /// The folder that [`STATE`] leads to, where it is a link: systemd makes, and takes, a folder there and nothing else.
+    pub state: Option<PathBuf>,
+    /// The real folders of databases that are elsewhere than the plan's path says, by that path.
+    pub databases: BTreeMap<PathBuf, PathBuf>,
+}
+
+/// Where a run of the system's keeps its state.
+pub const STATE: &str = "/var/lib/backplan";
 
 impl Starter {
     /// The words of the command that makes this backup.

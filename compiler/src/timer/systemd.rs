@@ -7,7 +7,7 @@ use std::path::Path;
 use jiff::Timestamp;
 
 use super::times::{Times, times};
-use super::{Inexpressible, Start, Starter, starts, strays, unit_name, variables};
+use super::{Inexpressible, Links, STATE, Start, Starter, starts, strays, unit_name, variables};
 use crate::model::{Model, SourceKind, StoreKind};
 use crate::value::Secret;
 
@@ -98,8 +98,13 @@ fn service(
         line(&format!("Nice={nice}"));
     }
     if !starter.is_user {
-        line("StateDirectory=backplan\nStateDirectoryMode=0700");
-        for setting in sandbox(model) {
+        match &starter.links.state {
+            None => line("StateDirectory=backplan\nStateDirectoryMode=0700"),
+            Some(_) => {
+                line(&format!("# No StateDirectory: `{STATE}` is a link, which systemd refuses there."))
+            }
+        }
+        for setting in sandbox(model, &starter.links) {
             line(&setting);
         }
     }
@@ -119,7 +124,7 @@ pub fn confined_stores(model: &Model) -> Vec<&Path> {
 }
 
 /// What the run need not do is forbidden, where the plan starts no programs: what those do, only they know.
-fn sandbox(model: &Model) -> Vec<String> {
+fn sandbox(model: &Model, links: &Links) -> Vec<String> {
     if starts_programs(model) {
         return vec!["# No sandbox: the plan starts programs, and what those need is not known.".to_owned()];
     }
@@ -145,8 +150,10 @@ fn sandbox(model: &Model) -> Vec<String> {
             && let Some(folder) = sqlite.path.parent()
         {
             paths.insert(folder.display().to_string());
+            paths.extend(links.databases.get(&sqlite.path).map(|real| real.display().to_string()));
         }
     }
+    paths.extend(links.state.iter().map(|real| real.display().to_string()));
     paths.extend(model.staging.iter().map(|staging| staging.path.display().to_string()));
     for path in paths {
         // A disk that is away is for the run to tell of, not a reason for the unit to fail.
