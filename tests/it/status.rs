@@ -345,6 +345,15 @@ fn a_store_that_no_run_could_use_is_told_of_before_one_fails() {
     shell(&scenario.path("store/.backplan/p"), "rm lock/99");
     scenario.next_day().plan(["run"]).status(0);
     status(&scenario).status(0);
+    // Where a run could not keep how it goes, all say so, and the run itself where that is.
+    let plans = scenario.path("../state/backplan/plans");
+    shell(&plans, "cd *; mv journal away; touch journal");
+    let all: [&[&str]; 4] = [&["status"], &["check", "--live"], &["run", "--dry-run"], &["run"]];
+    for (args, expected) in all.into_iter().zip([3, 1, 1, 1]) {
+        let answer = scenario.plan(args).status(expected);
+        answer.says("/journal`").says("something else is in its place: move that away");
+    }
+    shell(&plans, "cd *; rm journal; mv away journal");
     // A machine that forgot is to take it over; another one, that only looks, is not.
     shell(&scenario.path(".."), "rm -r state");
     status(&scenario).status(3).says("has lost its own state");

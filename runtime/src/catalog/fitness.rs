@@ -78,7 +78,7 @@ impl Asker {
 
     /// Why no run of this machine could begin, as far as looking tells: each would fail before it could keep that it has.
     pub fn barred(&self) -> Option<StateError> {
-        self.host.see_usable().err().filter(|_| self.runs_here)
+        self.host.see_usable().and_then(|()| self.plan.see_usable()).err().filter(|_| self.runs_here)
     }
 
     /// The same, but what another machine's runs own is in this one's way: it is to run the plan.

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use backplan_compiler::model::Location;
 use jiff::Timestamp;
 use rustix::fs::{Access, FlockOperation, access, statvfs};
+use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 use super::details::RawPath;
@@ -18,6 +19,7 @@ use super::ids::{RunId, Uuid};
 use super::mounted::{Known, Mounted};
 use super::notes::Notes;
 use super::prune::Accepted;
+use crate::past::state::Folders;
 use crate::places::trust::{self, Distrust};
 use crate::store::dir::DirStore;
 use crate::store::{Creation, Name, Store, StoreError};
@@ -68,6 +70,9 @@ impl StateError {
                 }
                 io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
                     "make room there, or set XDG_STATE_HOME to a folder that has some"
+                }
+                _ if matches!(Errno::from_io_error(cause), Some(Errno::MFILE | Errno::NFILE)) => {
+                    "raise the limits of this process (`ulimit -n`, `LimitNOFILE`)"
                 }
                 _ => "let this account write there, or set XDG_STATE_HOME to a folder where it may",
             }),
@@ -269,6 +274,16 @@ impl PlanState {
     /// The folder of this plan's journal and scan cache. It may not be there yet.
     pub fn folder(&self) -> &Path {
         &self.folder
+    }
+
+    /// Whether a run could keep here how it goes, as far as looking tells.
+    ///
+    /// # Errors
+    /// When the plan's folder, or one in it that runs write to, cannot be written, or has no room at all.
+    pub fn see_usable(&self) -> Result<(), StateError> {
+        let folders = Folders::new(&self.folder);
+        let within = [self.folder.clone(), folders.journals(), folders.all_work()];
+        within.iter().try_for_each(|folder| see_writable(folder))
     }
 
     /// Makes the folder.

@@ -239,6 +239,7 @@ pub(super) fn remember_refused(request: &Request, error: &PrepareError) {
 pub(crate) fn prepare_forecast(request: Request) -> Result<Context, PrepareError> {
     admit(&request)?;
     let host = HostState::foresee(&request.state)?;
+    host.plan(&request.model.name, &request.model.file)?.see_usable()?;
     let now = request.clock.now();
     let last = last_start(&request.model);
     let minute = last.and_then(|last| other_minute(&request.model, last, now));

@@ -11,6 +11,7 @@ use super::coordinator::{Execution, Failure};
 use super::event::{Event, Observer};
 use super::facts::Facts;
 use super::report::{Report, Verdict, report};
+use crate::catalog::host::StateError;
 use crate::catalog::manifest::HostRef;
 use crate::catalog::owner::Owner;
 use crate::past::history;
@@ -70,7 +71,11 @@ impl Records {
     /// # Errors
     /// When it cannot be written.
     pub fn begin(&self, context: &Context) -> Result<(), Failure> {
-        make_private(&context.folders.journals()).map_err(Failure::fatal)?;
+        let journals = context.folders.journals();
+        let failed = |error: StateError| Failure::fatal(error.with_mend());
+        // What a look says beforehand, in the same words.
+        context.plan().see_usable().map_err(failed)?;
+        make_private(&journals).map_err(Failure::fatal)?;
         make_private(context.files.work()).map_err(Failure::fatal)?;
         let run = context.imprint.run.to_string();
         let HostRef { machine, name } = &context.imprint.host;
@@ -78,8 +83,9 @@ impl Records {
         let only = context.request.only.clone();
         let begin = Record::Begin { run: run.clone(), pid: std::process::id(), only, owner };
         let now = context.request.clock.now();
-        let journal = Journal::begin(&context.folders.journals(), &run, &begin, now);
-        let _ = self.journal.set(journal.map_err(Failure::fatal)?);
+        let journal = Journal::begin(&journals, &run, &begin, now);
+        let journal = journal.map_err(|cause| StateError::Io { doing: "write into", path: journals, cause });
+        let _ = self.journal.set(journal.map_err(failed)?);
         history::begun(&context.plan()).map_err(Failure::fatal)
     }
 
