@@ -125,6 +125,14 @@ fn a_store_alone_is_enough() {
             .stderr_has(said)
             .stderr_has(folder.rsplit('/').next().unwrap());
     }
+    // A copy without what begins with a dot says which artefacts are there, and what of the store is not.
+    shell(&bare.path("."), &format!("mkdir usb; cp {store}/* usb"));
+    for command in [&["list"][..], &["restore", "--to", "back"]] {
+        let answer = bare.plan([command, &["--store", "./usb"]].concat()).status(1);
+        answer.stderr_has("artefacts of 3 runs are there: `").stderr_has("copy `.backplan` along");
+    }
+    shell(&bare.path("."), &format!("cp -r {store}/.backplan usb"));
+    bare.plan(["restore", "--to", "back", "--store", "./usb"]).status(0);
 }
 
 #[test]

@@ -148,6 +148,13 @@ pub fn failure(error: &BackupsError) -> Failure {
                 "a store may have a prefix in its bucket, which belongs to the address: `--store s3://BUCKET/PREFIX`",
             ),
         ),
+        BackupsError::Headless { .. } => (
+            Status::Failed,
+            Some(
+                "copy `.backplan` along from where these came from (names with a dot are left out by `cp *` and by file managers); where it is \
+                 lost, tar unpacks them, one that is no full behind those that it rests on: docs/artefact.md",
+            ),
+        ),
         BackupsError::NoSource { .. } | BackupsError::NoEntry { .. } | BackupsError::NotFile { .. } => {
             (Status::Failed, None)
         }

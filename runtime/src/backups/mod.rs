@@ -38,6 +38,8 @@ pub mod why;
 
 use std::path::PathBuf;
 
+use backplan_compiler::count::plural;
+
 use crate::artefact::ReadError;
 use crate::catalog::details::DetailsError;
 use crate::catalog::identity::IdentityError;
@@ -72,6 +74,16 @@ pub enum BackupsError {
     /// The store holds nothing of Backplan.
     #[error("`{0}` holds no backups: there is no `.backplan` folder with a plan in it")]
     NoPlan(String),
+    /// Artefacts are there, and nothing that says of which plan and run.
+    #[error("`{store}` has no `.backplan` folder, which says what its backups are; artefacts of {} are there: {}", plural(*runs, "run"), names.join(", "))]
+    Headless {
+        /// The store.
+        store: String,
+        /// Of how many runs.
+        runs: usize,
+        /// The names of some, quoted.
+        names: Vec<String>,
+    },
     /// The store holds several plans.
     #[error("`{store}` holds backups of several plans: {}; say which with `--plan-name`", plans.join(", "))]
     SeveralPlans {

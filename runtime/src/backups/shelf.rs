@@ -12,6 +12,7 @@ use jiff::Timestamp;
 
 use super::BackupsError;
 use super::chain::{Chain, Other};
+use super::strays::headless;
 use crate::catalog::details::{Details, DetailsError};
 use crate::catalog::fitness::{self, Asker};
 use crate::catalog::host::HostState;
@@ -221,7 +222,7 @@ impl Shelf {
         let found = plans(store.as_ref())?;
         let quoted = || found.iter().map(|plan| format!("`{plan}`")).collect();
         let plan = match (plan, found.as_slice()) {
-            (_, []) => return Err(BackupsError::NoPlan(label)),
+            (_, []) => return Err(headless(store.as_ref())?),
             (Some(plan), found) if found.iter().any(|other| other == plan) => plan.to_owned(),
             (Some(plan), _) => {
                 return Err(BackupsError::OtherPlans {

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 
+use super::BackupsError;
 use super::shelf::Shelf;
 use crate::artefact::run_of;
 use crate::catalog::ids::RunId;
@@ -12,6 +13,7 @@ use crate::catalog::recover::{HEAD_BYTES, Intended, Intent, Tombstone};
 use crate::catalog::runs::{Catalog, plans, read_manifest};
 use crate::store::fs::Kind;
 use crate::store::{Name, ReadStore, StoreError, StoreErrorKind};
+use crate::text::printable;
 
 /// Artefacts that are told one by one.
 const MOST: usize = 5;
@@ -102,6 +104,33 @@ impl Shelf {
         };
         Ok((!is_named).then(|| Stray { name: name.clone(), run }))
     }
+}
+
+/// What is said of a store with no plan in it: whether there are artefacts all the same, by the mark that each begins with.
+///
+/// # Errors
+/// When the store cannot tell what there is.
+pub fn headless(store: &dyn ReadStore) -> Result<BackupsError, StoreError> {
+    let (mut runs, mut names) = (BTreeSet::new(), Vec::new());
+    let there = store.root()?;
+    let files = there.iter().filter(|entry| matches!(entry.kind, Kind::File(1..))).take(LOOKED_INTO);
+    for entry in files {
+        // What cannot be read is no reason to say nothing of the rest.
+        let Ok(head) = store.read_range(&entry.name, 0, HEAD_BYTES) else { continue };
+        if let Some(run) = run_of(&head).and_then(|run| run.parse::<RunId>().ok()) {
+            runs.insert(run);
+            names.push(format!("`{}`", printable(entry.name.as_str().as_bytes())));
+        }
+    }
+    let (label, count) = (store.label().to_owned(), names.len());
+    if let Some(more @ 1..) = count.checked_sub(MOST) {
+        names.truncate(MOST);
+        names.push(format!("and {more} more"));
+    }
+    Ok(match count {
+        0 => BackupsError::NoPlan(label),
+        _ => BackupsError::Headless { store: label, runs: runs.len(), names },
+    })
 }
 
 fn names<'a>(runs: impl Iterator<Item = &'a Manifest>) -> BTreeSet<String> {
