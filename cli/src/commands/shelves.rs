@@ -138,67 +138,52 @@ pub fn choice(run: &str, at: Option<&str>) -> Result<Choice, Failure> {
 
 /// A failure to read backups.
 pub fn failure(error: &BackupsError) -> Failure {
-    let (status, help) = match error {
+    let status = match error {
         BackupsError::SeveralPlans { .. } | BackupsError::OtherPlans { .. } | BackupsError::Address(_) => {
-            (Status::Usage, None)
+            Status::Usage
         }
-        BackupsError::NoPlan(place) if is_whole_bucket(place) => (
-            Status::Failed,
-            Some(
-                "a store may have a prefix in its bucket, which belongs to the address: `--store s3://BUCKET/PREFIX`",
-            ),
-        ),
-        BackupsError::Headless { .. } => (
-            Status::Failed,
-            Some(
-                "copy `.backplan` along from where these came from (names with a dot are left out by `cp *` and by file managers); where it is \
-                 lost, tar unpacks them, one that is no full behind those that it rests on: docs/artefact.md",
-            ),
-        ),
-        BackupsError::NoSource { .. } | BackupsError::NoEntry { .. } | BackupsError::NotFile { .. } => {
-            (Status::Failed, None)
-        }
-        BackupsError::AtWork(_) => {
-            (Status::Locked, Some("wait until it has ended, or restore into another folder"))
-        }
-        BackupsError::CutShort { .. } => (
-            Status::Failed,
-            Some(
-                "what was complete stays, nothing half-written; mend that and restore again, with `--resume`; where that was in \
-                 place or over what was there, with `--overwrite`",
-            ),
-        ),
-        BackupsError::Choose(ChooseError::Unreadable { .. }) => (
-            Status::Failed,
-            Some(
-                "another store may have it whole; its artefacts can be unpacked by tar; `plan list` shows the other runs",
-            ),
-        ),
-        BackupsError::NotInOthers { .. } => (
-            Status::Failed,
-            Some("have them back, for they may have it; `plan list` shows which runs there are"),
-        ),
-        BackupsError::Choose(_) => (Status::Failed, Some("`plan list` shows which runs there are")),
-        BackupsError::Artefact { .. } => (
-            Status::Failed,
-            Some(
-                "`plan verify` says what is damaged; another store, or an earlier run (`--run`), may be whole",
-            ),
-        ),
-        BackupsError::Base(_) => (
-            Status::Failed,
-            Some("another store may have that run whole; `plan verify --all` shows which runs are"),
-        ),
-        BackupsError::NoStore { .. } | BackupsError::Store(_) => {
-            (Status::Failed, Some("see that it is there, or name a store that can be read: `--store PATH`"))
-        }
-        BackupsError::Locked { .. } => (
-            Status::Failed,
-            Some("name the file of a private key: `--identity FILE`, or in `BACKPLAN_IDENTITY`"),
-        ),
-        _ => (Status::Failed, None),
+        BackupsError::AtWork(_) => Status::Locked,
+        _ => Status::Failed,
     };
-    Failure { status, message: error.to_string(), help: help.map(str::to_owned) }
+    Failure { status, message: error.to_string(), help: help(error).map(str::to_owned) }
+}
+
+/// What to do about it.
+fn help(error: &BackupsError) -> Option<&'static str> {
+    Some(match error {
+        BackupsError::NoPlan(place) if is_whole_bucket(place) => {
+            "a store may have a prefix in its bucket, which belongs to the address: `--store s3://BUCKET/PREFIX`"
+        }
+        BackupsError::Headless { .. } => {
+            "copy `.backplan` along from where these came from (names with a dot are left out by `cp *` and by file managers); where it is \
+             lost, tar unpacks them, one that is no full behind those that it rests on: docs/artefact.md"
+        }
+        BackupsError::AtWork(_) => "wait until it has ended, or restore into another folder",
+        BackupsError::CutShort { .. } => {
+            "what was complete stays, nothing half-written; mend that and restore again, with `--resume`; where that was in \
+             place or over what was there, with `--overwrite`"
+        }
+        BackupsError::Choose(ChooseError::Unreadable { .. }) => {
+            "another store may have it whole; its artefacts can be unpacked by tar; `plan list` shows the other runs"
+        }
+        BackupsError::NotInOthers { .. } => {
+            "have them back, for they may have it; `plan list` shows which runs there are"
+        }
+        BackupsError::Choose(_) => "`plan list` shows which runs there are",
+        BackupsError::Artefact { .. } => {
+            "`plan verify` says what is damaged; another store, or an earlier run (`--run`), may be whole"
+        }
+        BackupsError::Base(_) => {
+            "another store may have that run whole; `plan verify --all` shows which runs are"
+        }
+        BackupsError::NoStore { .. } | BackupsError::Store(_) => {
+            "see that it is there, or name a store that can be read: `--store PATH`"
+        }
+        BackupsError::Locked { .. } => {
+            "name the file of a private key: `--identity FILE`, or in `BACKPLAN_IDENTITY`"
+        }
+        _ => return None,
+    })
 }
 
 /// Whether an address is one of a bucket without a prefix.

@@ -19,10 +19,14 @@ use super::ids::{RunId, Uuid};
 use super::mounted::{Known, Mounted};
 use super::notes::Notes;
 use super::prune::Accepted;
-use crate::past::state::Folders;
 use crate::places::trust::{self, Distrust};
 use crate::store::dir::DirStore;
 use crate::store::{Creation, Name, Store, StoreError};
+
+/// In a plan's folder: the journals of its runs.
+pub const JOURNALS: &str = "journal";
+/// In a plan's folder: what runs build, each in a folder of its own.
+pub const WORK: &str = "work";
 
 /// Why local state could not be used.
 #[derive(Debug, thiserror::Error)]
@@ -281,8 +285,7 @@ impl PlanState {
     /// # Errors
     /// When the plan's folder, or one in it that runs write to, cannot be written, or has no room at all.
     pub fn see_usable(&self) -> Result<(), StateError> {
-        let folders = Folders::new(&self.folder);
-        let within = [self.folder.clone(), folders.journals(), folders.all_work()];
+        let within = [self.folder.clone(), self.folder.join(JOURNALS), self.folder.join(WORK)];
         within.iter().try_for_each(|folder| see_writable(folder))
     }
 

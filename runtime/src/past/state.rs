@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::process::geteuid;
 
+use crate::catalog::host::{JOURNALS, WORK};
 use crate::catalog::ids::RunId;
 
 /// Behind the name of what is not whole yet.
@@ -50,7 +51,7 @@ impl Folders {
 
     /// Where journals are.
     pub fn journals(&self) -> PathBuf {
-        self.folder.join("journal")
+        self.folder.join(JOURNALS)
     }
 
     /// The journal of a run.
@@ -70,7 +71,7 @@ impl Folders {
 
     /// The scratch folders of all runs.
     pub fn all_work(&self) -> PathBuf {
-        self.folder.join("work")
+        self.folder.join(WORK)
     }
 
     /// The scratch folders of other runs that began here. What else lies there is somebody's: the folder may be a link to a larger

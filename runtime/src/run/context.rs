@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use backplan_compiler::graph::{Occasion, StepGraph};
 use backplan_compiler::model::{ArchiveId, Command, Model, SourceId, StoreId};
@@ -40,6 +40,8 @@ pub(crate) struct Context {
     pub request: Request,
     /// Its steps.
     pub graph: Arc<StepGraph>,
+    /// When this process prepared it: how long it has gone on no clock that is set can tell otherwise.
+    pub begun: Instant,
     /// What they were filled in with.
     pub occasion: Occasion,
     /// Who and when.

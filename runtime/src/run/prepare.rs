@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use backplan_compiler::Laid;
 use backplan_compiler::finding::Severity;
@@ -429,6 +429,7 @@ fn assemble(
     told.extend(occasion.not_due.iter().map(|source| waits(model, *source)));
     let folders = Folders::new(plan.folder());
     Ok(Context {
+        begun: Instant::now(),
         imprint: Imprint {
             run,
             nonce: Nonce::random(),

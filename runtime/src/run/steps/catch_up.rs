@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 
 use backplan_compiler::count::plural;
 use backplan_compiler::model::{ArchiveId, Model, StoreId};
-use jiff::Timestamp;
 
 use super::deliver::CommitPlan;
 use super::{Ahead, Doing, Failure, Output, Performed, Scene, Sight, StepPlan, done};
@@ -143,7 +142,9 @@ impl SyncPlan {
         let (store, lease) = doing.session(self.id).opened()?;
         let label = store.label().to_owned();
         self.told(&label).into_iter().for_each(|text| doing.warn(text));
-        let time = time(model, context.imprint.started, context.request.clock.now());
+        let by_clock = context.request.clock.now().duration_since(context.imprint.started);
+        let passed = Duration::try_from(by_clock).unwrap_or_default().max(context.begun.elapsed());
+        let time = time(model, passed);
         // Where the backup of this run comes that way, it takes as long as it takes.
         let until = if self.is_behind { None } else { Some((Instant::now() + time, OVER)) };
         let folder = context.plan().folder().to_path_buf();
@@ -325,9 +326,8 @@ fn since_the_first(wanted: Vec<Manifest>, own: &Catalog, is_behind: bool) -> Vec
     kept
 }
 
-/// How long a run that began at `started` may go on with it: half of what its own time leaves.
-fn time(model: &Model, started: Timestamp, now: Timestamp) -> Duration {
+/// How long a run that has gone on for so long may go on with it: half of what its own time leaves.
+fn time(model: &Model, passed: Duration) -> Duration {
     let Some(timeout) = model.limits.timeout.map(Duration::from_secs) else { return LONGEST };
-    let passed = Duration::try_from(now.duration_since(started)).unwrap_or_default();
     (timeout.saturating_sub(passed) / 2).min(LONGEST)
 }
