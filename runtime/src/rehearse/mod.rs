@@ -5,7 +5,7 @@
 //! | `files` | sources that come back as files, SQLite databases among them |
 //! | [`wish`] | what a plan asks for |
 //!
-//! Servers are rehearsed in their own folders, [`crate::postgres::rehearse`] and [`crate::mariadb`].
+//! Servers are rehearsed in their own folders, `crate::postgres::rehearse` and [`crate::mariadb`].
 //!
 //! Only the stores are read, never the source: what is proven is what a disaster would leave.
 
