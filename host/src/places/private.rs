@@ -14,10 +14,27 @@ use crate::lasting;
 /// # Errors
 /// The system's, with the path.
 pub fn make_private(folder: &Path) -> io::Result<()> {
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(|cause| {
-        let mend = lasting::mend(&cause);
-        io::Error::new(cause.kind(), format!("cannot make `{}`: {cause}{mend}", folder.display()))
-    })
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(folder)
+        .map_err(|cause| cannot(folder, &cause))
+}
+
+/// The same in a folder that is there: where that was moved away meanwhile, it is not made anew.
+///
+/// # Errors
+/// The system's, with the path; one that is there already is none.
+pub fn make_private_within(folder: &Path) -> io::Result<()> {
+    match std::fs::DirBuilder::new().mode(0o700).create(folder) {
+        Err(cause) if cause.kind() == io::ErrorKind::AlreadyExists && folder.is_dir() => Ok(()),
+        made => made.map_err(|cause| cannot(folder, &cause)),
+    }
+}
+
+fn cannot(folder: &Path, cause: &io::Error) -> io::Error {
+    let mend = lasting::mend(cause);
+    io::Error::new(cause.kind(), format!("cannot make `{}`: {cause}{mend}", folder.display()))
 }
 
 /// Makes a folder and its parents, through which other accounts may pass without looking into them. What is there stays as it is.

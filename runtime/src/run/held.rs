@@ -14,7 +14,7 @@ use super::steps::{Access, Stores};
 use crate::catalog::host::{HostLock, HostLockError};
 use crate::catalog::lock::Lease;
 use crate::places::anchor::Anchor;
-use crate::places::private::make_private;
+use crate::places::private::make_private_within;
 
 /// What a run holds.
 pub(crate) struct Held {
@@ -91,7 +91,18 @@ impl Held {
     /// When it cannot be made.
     pub fn make_staged(&self, context: &Context) -> Result<(), Failure> {
         self.see_unmoved()?;
-        make_private(context.files.staged()).map_err(|cause| Failure::of(&cause, &cause))
+        self.make_within(context.files.staged())
+    }
+
+    /// A folder in one of the run that is there. Where that was moved away this very moment, it is told so.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn make_within(&self, folder: &Path) -> Result<(), Failure> {
+        make_private_within(folder).or_else(|cause| {
+            self.see_unmoved()?;
+            Err(Failure::of(&cause, &cause))
+        })
     }
 
     /// Takes up what an earlier process of the run held on this host, where this one does not yet.

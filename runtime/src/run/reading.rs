@@ -15,7 +15,6 @@ use super::steps::dump::{Footing, footing};
 use crate::artefact::{BaseScan, Content};
 use crate::catalog::labels::Labels;
 use crate::control::Control;
-use crate::places::private::make_private;
 use crate::programs::process::{ProcessError, Program, Tell};
 use crate::scan::{self, ScanError, Trees};
 
@@ -47,7 +46,7 @@ impl<'a> Reading<'a> {
         let doing = self.doing;
         let folder = doing.context.files.copy(&self.source().name);
         doing.held.make_staged(doing.context)?;
-        make_private(&folder).map_err(|cause| Failure::of(&cause, &cause))?;
+        doing.held.make_within(&folder)?;
         Ok(folder)
     }
 
