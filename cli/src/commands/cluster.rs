@@ -535,6 +535,9 @@ fn failure(error: &ClusterError) -> Failure {
         ClusterError::Server { cause: ServerError::Short { .. }, .. } => {
             "nothing runs; what was replayed lies there, and a server started on it by hand has that. A target before that place (`--lsn`, `--at`) is restored whole"
         }
+        ClusterError::Server { cause: ServerError::Unknown { .. }, .. } => {
+            "nothing runs; what is there is whole, and `pg_ctl start` starts it as it is; or restore into another folder, with a plan whose `user` may log in"
+        }
         ClusterError::Server { .. } => {
             "nothing runs; where the log ended before the target, name an earlier target, or an earlier base with `--run`"
         }

@@ -14,6 +14,7 @@ use std::sync::{Mutex, PoisonError};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::catalog::ids::RunId;
 use crate::catalog::owner::Owner;
 
 /// How a step ended, in a word: for reports and journals.
@@ -277,13 +278,16 @@ pub fn add_to(path: &Path, now: Timestamp, record: &Record) -> io::Result<()> {
     append(&mut file, now, record)
 }
 
-/// Deletes the oldest journals of runs that are over, but for the newest `keep`.
+/// Deletes the oldest journals of runs that are over, but for the newest `keep`; nothing that is not called as a run's.
 ///
 /// # Errors
 /// When one cannot be read or deleted.
 pub fn tidy(folder: &Path, keep: usize) -> io::Result<()> {
     let open: Vec<PathBuf> = dead(folder)?.into_iter().map(|left| left.journal).collect();
-    let over = newest_first(folder)?.into_iter().filter(|path| !open.contains(path));
+    let is_a_runs = |path: &PathBuf| {
+        path.file_stem().and_then(|name| name.to_str()).is_some_and(|name| name.parse::<RunId>().is_ok())
+    };
+    let over = newest_first(folder)?.into_iter().filter(|path| is_a_runs(path) && !open.contains(path));
     for path in over.skip(keep) {
         std::fs::remove_file(path)?;
     }
@@ -295,9 +299,11 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
+    const RUN: &str = "00000001-20260102T023000Z-aaaaaa";
+
     fn begin(folder: &Path, now: Timestamp) -> Journal {
-        let begin = Record::Begin { run: "run".to_owned(), pid: 1, only: BTreeSet::new(), owner: None };
-        Journal::begin(folder, "run", &begin, now).unwrap()
+        let begin = Record::Begin { run: RUN.to_owned(), pid: 1, only: BTreeSet::new(), owner: None };
+        Journal::begin(folder, RUN, &begin, now).unwrap()
     }
 
     fn entering(window: &str) -> Record {
@@ -311,7 +317,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let now = Timestamp::UNIX_EPOCH;
         let journal = begin(folder.path(), now);
-        let path = folder.path().join("run.jsonl");
+        let path = folder.path().join(format!("{RUN}.jsonl"));
         let mut sizes = Vec::new();
         for record in [
             entering("a"),
@@ -347,14 +353,16 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let now = Timestamp::UNIX_EPOCH;
         begin(folder.path(), now).write(now, &entering("a")).unwrap();
-        let path = folder.path().join("run.jsonl");
+        let path = folder.path().join(format!("{RUN}.jsonl"));
         let mut bytes = std::fs::read(&path).unwrap();
         bytes.extend_from_slice(b"{\"at\":\"1970");
         std::fs::write(&path, bytes).unwrap();
         assert_eq!(dead(folder.path()).unwrap().len(), 1);
         add_to(&path, now, &Record::Recovered { by: "next".to_owned() }).unwrap();
         assert!(dead(folder.path()).unwrap().is_empty());
+        let others = folder.path().join("orders.jsonl");
+        std::fs::write(&others, "somebody's").unwrap();
         tidy(folder.path(), 0).unwrap();
-        assert!(!path.exists());
+        assert!(!path.exists() && others.exists());
     }
 }

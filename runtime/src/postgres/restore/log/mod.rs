@@ -135,6 +135,34 @@ pub struct Lead {
     pub is_way: bool,
 }
 
+impl Lead {
+    /// Along the log of a base's cluster, to the newest timeline or the one that is wanted; without one the base leads to its own end.
+    /// `archived` says when a segment was.
+    ///
+    /// # Errors
+    /// Those of `archived`.
+    pub fn of(
+        base: &Base,
+        timeline: Option<u32>,
+        survey: Option<&Survey>,
+        archived: impl FnOnce(Segment) -> Result<Option<Timestamp>, WalError>,
+    ) -> Result<Lead, WalError> {
+        let own = Lead {
+            until: base.ended,
+            last: None,
+            end: base.stop,
+            missing: None,
+            timeline: timeline.unwrap_or(base.timeline),
+            is_way: timeline.is_none_or(|timeline| timeline == base.timeline),
+        };
+        let Some(survey) = survey else { return Ok(own) };
+        let Reach { last, missing, timeline, is_way, .. } = survey.reach(base.begin(), timeline);
+        let Some(last) = last else { return Ok(Lead { missing, timeline, is_way, ..own }) };
+        let until = archived(last)?.unwrap_or(base.ended).max(base.ended);
+        Ok(Lead { until, last: Some(last), end: last.end(survey.bytes), missing, timeline, is_way })
+    }
+}
+
 impl<H: Holder> Log<H> {
     /// Reads what there is. What cannot be read in one of them keeps nothing from being read in the others.
     ///
@@ -190,20 +218,8 @@ impl<H: Holder> Log<H> {
     /// # Errors
     /// When the last segment does not say when it was archived.
     pub fn lead(&self, base: &Base, timeline: Option<u32>) -> Result<Lead, WalError> {
-        let own = Lead {
-            until: base.ended,
-            last: None,
-            end: base.stop,
-            missing: None,
-            timeline: timeline.unwrap_or(base.timeline),
-            is_way: timeline.is_none_or(|timeline| timeline == base.timeline),
-        };
-        let Some(survey) = self.surveys.get(&base.cluster) else { return Ok(own) };
-        let Reach { last, missing, timeline, is_way, .. } = survey.reach(base.begin(), timeline);
-        let Some(last) = last else { return Ok(Lead { missing, timeline, is_way, ..own }) };
-        let archived = self.archived(&base.cluster, last)?;
-        let until = archived.unwrap_or(base.ended).max(base.ended);
-        Ok(Lead { until, last: Some(last), end: last.end(survey.bytes), missing, timeline, is_way })
+        let survey = self.surveys.get(&base.cluster);
+        Lead::of(base, timeline, survey, |last| self.archived(&base.cluster, last))
     }
 
     /// When a segment was archived, in the place where it was last.

@@ -3,8 +3,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use jiff::Timestamp;
-
 use super::super::log::commits::{self, Tail};
 use super::super::log::repository::{Packed, RepositoryLog};
 use super::super::log::{self, Holder, Lead, LogStanding, hole};
@@ -20,7 +18,7 @@ use crate::postgres::recovery::Point;
 use crate::postgres::wal::WalError;
 use crate::postgres::wal::expiry;
 use crate::postgres::wal::name::Segment;
-use crate::postgres::wal::survey::{Missing, Reach, Survey};
+use crate::postgres::wal::survey::{Missing, Survey};
 
 /// The log in one artefact, of its run's cluster.
 struct HeldLog<'a> {
@@ -150,24 +148,11 @@ impl<'a> Logs<'a> {
         timeline: Option<u32>,
     ) -> Result<Lead, WalError> {
         let held = self.of(base, runs);
-        let own = Lead {
-            until: base.ended,
-            last: None,
-            end: base.stop,
-            missing: None,
-            timeline: timeline.unwrap_or(base.timeline),
-            is_way: timeline.is_none_or(|timeline| timeline == base.timeline),
-        };
-        let Some(all) = survey(&held) else { return Ok(own) };
-        let Reach { last, missing, timeline, is_way, .. } = all.reach(base.begin(), timeline);
-        let missing = missing.filter(|missing| held.iter().any(|held| is_hole_of(&held.survey, *missing)));
-        let Some(last) = last else { return Ok(Lead { missing, timeline, is_way, ..own }) };
-        let mut archived: Option<Timestamp> = None;
-        for held in &held {
-            archived = archived.max(held.log.archived(&base.cluster, last)?);
-        }
-        let until = archived.unwrap_or(base.ended).max(base.ended);
-        Ok(Lead { until, last: Some(last), end: last.end(all.bytes), missing, timeline, is_way })
+        let lead = Lead::of(base, timeline, survey(&held).as_ref(), |last| {
+            held.iter().try_fold(None, |newest, held| Ok(newest.max(held.log.archived(&base.cluster, last)?)))
+        })?;
+        let is_hole = |missing: &Missing| held.iter().any(|held| is_hole_of(&held.survey, *missing));
+        Ok(Lead { missing: lead.missing.filter(is_hole), ..lead })
     }
 }
 
